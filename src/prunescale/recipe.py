@@ -1,0 +1,225 @@
+"""What to prune and how to train: a recipe, its TOML file and its hash.
+
+A recipe is checked when it is made, so one that exists can be carried out as far as its own entries tell.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, get_args, get_origin
+
+from prunescale.errors import RecipeError
+from prunescale.fields import fits, in_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneRecipe:
+    """What to take out of the base model.
+
+    method: name of a pruning method, such as block-influence or contiguous. rate: share of the parameters outside the
+    embeddings and the head to remove. calibration_tokens: how many tokens the scores are measured on, the first of the
+    training text.
+    """
+
+    method: str = "block-influence"
+    rate: float
+    calibration_tokens: int = 16384
+
+    def __post_init__(self) -> None:
+        _check_entries("prune.", self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe:
+    """How to train. The learning rate warms up linearly, stays, and may fall linearly to zero at the end.
+
+    data, held_out: files of text or tokens, to train on and to measure the loss on. tokens: to train on, rounded up to whole
+    batches. learning_rate: its highest value.
+    sequence_length: tokens. batch_tokens: tokens a step. warmup_tokens: over which the learning rate rises from zero.
+    decay_fraction: share of the tokens, at the end, over which it falls to zero. weight_decay, beta1, beta2: of AdamW.
+    clip: the largest norm of the gradient. n_measurements: of the loss, evenly spaced in the logarithm of the tokens.
+    first_measurement: tokens at the first of them, None to leave it to the training. held_out_tokens: how many to measure the
+    loss on, None for all. seed: of the order of the data. dtype and compile: auto takes bfloat16 and torch.compile on a GPU only.
+    """
+
+    data: str
+    held_out: str
+    tokens: int
+    learning_rate: float
+    sequence_length: int = 512
+    batch_tokens: int = 16384
+    warmup_tokens: int = 0
+    decay_fraction: float = 0.0
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    n_measurements: int = 16
+    first_measurement: int | None = None
+    held_out_tokens: int | None = None
+    seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+
+    def __post_init__(self) -> None:
+        _check_entries("train.", self)
+        if self.batch_tokens % self.sequence_length:
+            raise _refused("train.batch_tokens", self.batch_tokens, f"a multiple of sequence_length ({self.sequence_length})")
+        n_flat = self.tokens - round(self.decay_fraction * self.tokens)
+        if self.warmup_tokens > n_flat:
+            raise _refused("train.warmup_tokens", self.warmup_tokens, f"at most the {n_flat} tokens before the decay begins")
+        if self.first_measurement is not None and self.first_measurement > self.tokens:
+            raise _refused("train.first_measurement", self.first_measurement, f"at most the {self.tokens} tokens of the training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a run does: take the model `base` (a folder or file), prune it where `prune` says how, train it as `train` says."""
+
+    base: str
+    prune: PruneRecipe | None = None
+    train: TrainRecipe
+
+    def __post_init__(self) -> None:
+        _check_entries("", self)
+
+    @classmethod
+    def from_toml(cls, source: str | Path) -> Self:
+        """The recipe in a file (given as a Path) or in a text (given as a str)."""
+        where = str(source) if isinstance(source, Path) else "the recipe"
+        try:
+            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+            return cls.from_dict(tomllib.loads(text))
+        except OSError as error:
+            raise RecipeError(f"No recipe can be read at {where} ({error.strerror}): give the path of a TOML file.") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RecipeError(f"{where} is not TOML: {error}") from error
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The recipe that `to_dict` was called on, or one written by hand in the same form."""
+        entries = dict(content)
+        for name, section in SECTIONS.items():
+            if name in entries:
+                entries[name] = _made_from(section, entries[name], f"{name}.")
+        return _made_from(cls, entries, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain content for JSON, sections nested; what is None is left out."""
+        return _without_none(dataclasses.asdict(self))
+
+    def to_toml(self) -> str:
+        """TOML that `from_toml` turns into an equal recipe."""
+        content = self.to_dict()
+        lines = [f"base = {_toml_value(content.pop('base'))}"]
+        for name, section in content.items():
+            lines += ["", f"[{name}]"] + [f"{key} = {_toml_value(value)}" for key, value in section.items()]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that tell this recipe from others. Paths count as written, whatever lies there."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
+
+
+SECTIONS: dict[str, type[PruneRecipe | TrainRecipe]] = {"prune": PruneRecipe, "train": TrainRecipe}
+
+
+def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe with some entries replaced: {"base": "other", "train.tokens": 5}. None puts an entry back to its default."""
+    content = recipe.to_dict()
+    for key, value in overrides.items():
+        section, _, name = key.rpartition(".")
+        if section and section not in SECTIONS:
+            raise RecipeError(_unknown(key, [f"{s}.{field.name}" for s in SECTIONS for field in dataclasses.fields(SECTIONS[s])]))
+        entries = content.setdefault(section, {}) if section else content
+        if value is None:
+            entries.pop(name, None)
+        else:
+            entries[name] = value
+    return Recipe.from_dict(content)
+
+
+Limit = tuple[Callable[[Any], bool], str]
+_POSITIVE: Limit = (lambda value: value > 0, "more than 0")
+_NOT_NEGATIVE: Limit = (lambda value: value >= 0, "0 or more")
+_BELOW_ONE: Limit = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
+_NOT_EMPTY: Limit = (bool, "a string that is not empty")
+_LIMITS: dict[str, Limit] = {
+    "base": _NOT_EMPTY,
+    "prune.method": _NOT_EMPTY,
+    "prune.rate": (lambda value: 0 < value < 1, "strictly between 0 and 1"),
+    "prune.calibration_tokens": _POSITIVE,
+    "train.data": _NOT_EMPTY,
+    "train.held_out": _NOT_EMPTY,
+    "train.tokens": _POSITIVE,
+    "train.learning_rate": _POSITIVE,
+    "train.sequence_length": _POSITIVE,
+    "train.batch_tokens": _POSITIVE,
+    "train.warmup_tokens": _NOT_NEGATIVE,
+    "train.decay_fraction": (lambda value: 0 <= value <= 1, "between 0 and 1"),
+    "train.weight_decay": _NOT_NEGATIVE,
+    "train.clip": _POSITIVE,
+    "train.beta1": _BELOW_ONE,
+    "train.beta2": _BELOW_ONE,
+    "train.n_measurements": _POSITIVE,
+    "train.first_measurement": _POSITIVE,
+    "train.held_out_tokens": _POSITIVE,
+    "train.seed": _NOT_NEGATIVE,
+}
+
+
+def _check_entries(prefix: str, section: PruneRecipe | TrainRecipe | Recipe) -> None:
+    for field in dataclasses.fields(section):
+        key, value = prefix + field.name, getattr(section, field.name)
+        if not fits(value, field.type):
+            raise _refused(key, value, in_words(field.type))
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _refused(key, value, "a finite number")
+        within, needed = _LIMITS.get(key, (lambda value: True, ""))
+        if value is not None and not within(value):
+            raise _refused(key, value, needed)
+        if field.type is float:  # 1 and 1.0 are the same recipe and must have the same hash
+            object.__setattr__(section, field.name, float(value))
+
+
+def _made_from(cls: type[Any], entries: Any, prefix: str) -> Any:
+    if not isinstance(entries, Mapping):
+        raise _refused(prefix.rstrip("."), entries, f"a section [{prefix.rstrip('.')}]")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in entries:
+        if name not in fields:
+            raise RecipeError(_unknown(prefix + name, [prefix + known for known in fields]))
+    for name, field in fields.items():
+        if name not in entries and field.default is dataclasses.MISSING:
+            kind = f"a section [{name}]" if name in SECTIONS else in_words(field.type)
+            raise RecipeError(f"{prefix}{name} is missing; it must be given, as {kind}.")
+    return cls(**entries)
+
+
+def _refused(key: str, got: object, needed: str) -> RecipeError:
+    return RecipeError(f"{key} is {got!r}; it must be {needed}.")
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"{key} is not an entry of a recipe; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}.")
+
+
+def _without_none(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: _without_none(v) if isinstance(v, dict) else v for key, v in content.items() if v is not None}
+
+
+def _toml_value(value: str | int | float) -> str:
+    """JSON's strings and numbers are TOML's too, but for pairs of surrogates (so no ASCII escapes) and a bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,82 @@
+"""The schema of a store of runs, as the list of steps that made it.
+
+A step is run once on each store, in this order, and the store remembers how many it has had. So a step that was released is
+never edited or moved: a change of the schema is another function at the end of the list.
+"""
+
+import sqlite3
+from collections.abc import Callable
+
+APPLICATION_ID = 0x70727363  # "prsc": marks an SQLite file as ours, so that we never touch another program's
+
+
+def create_runs(connection: sqlite3.Connection) -> None:
+    """One column for each field of a Run, under its name; `recipe` and `versions` hold JSON."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("""
+        CREATE TABLE runs (
+            id TEXT PRIMARY KEY NOT NULL,
+            created TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            recipe TEXT NOT NULL,
+            recipe_hash TEXT NOT NULL,
+            base TEXT NOT NULL,
+            pruning_method TEXT,
+            pruning_rate REAL NOT NULL,
+            n_params_before INTEGER NOT NULL,
+            n_params_non_embedding INTEGER NOT NULL,
+            n_params_embedding INTEGER NOT NULL,
+            n_params_head INTEGER NOT NULL,
+            n_params_attention INTEGER NOT NULL,
+            n_params_ffn INTEGER NOT NULL,
+            n_params_norm INTEGER NOT NULL,
+            n_params_linear INTEGER NOT NULL,
+            n_params_total INTEGER NOT NULL,
+            n_params_nonzero INTEGER NOT NULL,
+            loss_before REAL,
+            n_tokens_pretrain INTEGER,
+            bytes_per_token REAL,
+            sequence_length INTEGER NOT NULL,
+            flops REAL NOT NULL,
+            seconds REAL NOT NULL,
+            tokens_per_second REAL NOT NULL,
+            peak_memory_bytes INTEGER,
+            device TEXT NOT NULL,
+            versions TEXT NOT NULL
+        )""")
+
+
+def create_points(connection: sqlite3.Connection) -> None:
+    """The loss curves: a row a measurement, `position` counting from 0 within its run."""
+    connection.execute("""
+        CREATE TABLE points (
+            run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            n_tokens INTEGER NOT NULL,
+            loss REAL NOT NULL,
+            learning_rate REAL NOT NULL,
+            phase TEXT NOT NULL,
+            seconds REAL NOT NULL,
+            PRIMARY KEY (run_id, position)
+        )""")
+
+
+def index_recipe_hash(connection: sqlite3.Connection) -> None:
+    """A sweep asks for each of its recipes whether it has been run."""
+    connection.execute("CREATE INDEX runs_recipe_hash ON runs (recipe_hash)")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [create_runs, create_points, index_recipe_hash]
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """How many migrations the store has had."""
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Run the migrations that the store has not had. The caller holds the transaction, so it is all of them or none."""
+    for number, migration in enumerate(MIGRATIONS[version(connection) :], start=version(connection) + 1):
+        migration(connection)
+        connection.execute(f"PRAGMA user_version = {number}")

@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prunescale.fitting import OBJECTIVES, FitStatus, fit
+from prunescale.laws import AverageParameterLaw, HoffmannLaw, P2Law
+
+from .sweeps import HOFFMANN, P2, SIZES, hoffmann_sweep, p2_sweep, rows
+
+
+def assert_constants(found, truth, rtol):
+    np.testing.assert_allclose(list(found.law.constants().values()), list(truth.constants().values()), rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_p2_constants_come_back_from_four_sizes(objective):
+    found = fit(P2Law, p2_sweep(), objective=objective)
+    assert_constants(found, P2, 1e-5)
+    assert found.status is FitStatus.CONVERGED
+    assert (found.n_points, found.n_runs, found.objective) == (160, 16, objective)
+
+
+def test_p2_constants_come_back_from_two_sizes_with_E_fixed():
+    truth = replace(P2, E=0.0)
+    assert_constants(fit(P2Law, p2_sweep(truth, sizes=SIZES[:2]), fixed={"E": 0.0}), truth, 1e-5)
+
+
+def test_p2_predicts_a_size_and_a_rate_it_has_not_seen():
+    found = fit(P2Law, p2_sweep(sizes=SIZES[:3], rates=(0.125, 0.25, 0.375)))
+    unseen = p2_sweep(sizes=SIZES[3:], rates=(0.5,))
+    np.testing.assert_allclose(found.predict(unseen), unseen["loss"], rtol=1e-6)
+
+
+def test_hoffmann_constants_come_back():
+    assert_constants(fit(HoffmannLaw, hoffmann_sweep()), HOFFMANN, 1e-5)
+
+
+def test_average_parameter_constants_come_back():
+    columns = hoffmann_sweep()
+    columns["n_params_average"] = columns.pop("n_params_total")
+    assert_constants(fit(AverageParameterLaw, columns), HOFFMANN, 1e-5)
+
+
+def test_noise_moves_constants_by_about_their_standard_errors():
+    found = fit(P2Law, p2_sweep(noise=1e-3))
+    errors = np.array([found.standard_errors[name] for name in P2.constants()])
+    distances = np.array(list(found.law.constants().values())) - np.array(list(P2.constants().values()))
+    assert np.all(np.abs(distances / errors) < 4)  # independent noise here: beyond 4 once in 16,000
+    assert np.all(errors < 0.1)
+    assert found.rmse == pytest.approx(1e-3, rel=0.2)  # 160 points: the spread's own error is 6 %
+
+
+@pytest.mark.parametrize("law_and_sweep", [(P2Law, p2_sweep), (HoffmannLaw, hoffmann_sweep)], ids=["p2", "hoffmann"])
+def test_row_order_changes_nothing(law_and_sweep):
+    law, sweep = law_and_sweep
+    columns = sweep(noise=0.01)
+    shuffled = rows(columns, np.random.default_rng(1).permutation(len(columns["loss"])))
+    assert fit(law, columns) == fit(law, shuffled)
+
+
+def test_the_seed_changes_nothing_that_anyone_would_print():
+    columns = p2_sweep(noise=0.003)
+    one, two = fit(P2Law, columns, seed=0), fit(P2Law, columns, seed=12345)
+    assert_constants(one, two.law, 1e-5)
+    assert one.status is two.status
+
+
+def test_noise_free_hoffmann_on_a_shifted_scale_is_found_from_every_seed():
+    truth = replace(HOFFMANN, A=20.0, alpha=0.15, B=5e4, beta=0.6)
+    for seed in range(3):
+        assert_constants(fit(HoffmannLaw, hoffmann_sweep(truth), seed=seed), truth, 1e-5)
+
+
+def test_fixed_constants_stay_and_all_may_be_fixed():
+    columns = p2_sweep()
+    assert fit(P2Law, columns, fixed={"gamma": -1.5}).law.gamma == -1.5
+    every = fit(P2Law, columns, fixed=P2.constants())
+    assert every.law == P2
+    assert every.rmse < 1e-14

@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prunescale.errors import PrunescaleError
+from prunescale.fitting import FitStatus, Refit, fit
+from prunescale.laws import P2Law
+from prunescale.planner import BudgetStatus, forecast, loss_at, plan, tokens_worth_doubling, tokens_worth_hour
+
+LAW = P2Law(gamma=-1.6, delta=0.1, N_C=0.3, alpha=0.6, D_C=2.5, beta=0.45, E=0.15)
+MODEL = {"n_params_before": 2.5e6, "pruning_rate": 0.25, "loss_before": 3.4}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Sizes 1, 2.5 and 5 M, rates 0.125 to 0.5, 1 to 50 M tokens."""
+    sizes, rates, tokens = [1e6, 2.5e6, 5e6], [0.125, 0.25, 0.5], np.geomspace(1e6, 5e7, 8)
+    size, rate, token = (a.ravel() for a in np.meshgrid(sizes, rates, tokens, indexing="ij"))
+    columns = {"n_params_before": size, "pruning_rate": rate, "n_tokens": token, "loss_before": np.full(len(size), 3.4)}
+    runs = np.array([f"{n:.0f}-{r}" for n, r in zip(size, rate, strict=True)])
+    return fit(P2Law, columns | {"run": runs, "loss": LAW.predict(columns)}, phases=None)
+
+
+def test_a_plan_within_what_was_fitted(fitted):
+    budget = plan(fitted, MODEL, 0.02)
+    assert budget.status is BudgetStatus.FOUND
+    assert budget.step == "doubling"
+    assert budget.tokens == pytest.approx(tokens_worth_doubling(LAW, MODEL, 0.02), rel=1e-4)  # the fit's own 1e-5
+    assert budget.loss == pytest.approx(loss_at(LAW, budget.tokens, **MODEL), rel=1e-6)
+    assert budget.gain == pytest.approx(0.02, rel=1e-9)
+    assert budget.extrapolation == {"n_params_before": 1.0, "pruning_rate": 1.0, "n_tokens": 1.0}
+    assert budget.hours is None
+    assert budget.tokens_range is None
+
+
+def test_a_plan_by_the_hour_says_how_many(fitted):
+    budget = plan(fitted, MODEL, 0.02, tokens_per_second=1000.0)
+    assert budget.step == "GPU-hour"
+    assert budget.tokens == pytest.approx(tokens_worth_hour(LAW, MODEL, 0.02, 1000.0), rel=1e-4)
+    assert budget.hours == pytest.approx(budget.tokens / 3.6e6, rel=1e-12)
+
+
+def test_ranges_are_the_ends_over_the_refits(fitted):
+    laws = [replace(LAW, D_C=d) for d in (2.0, 2.5, 3.5)]
+    budget = plan(replace(fitted, refits=tuple(Refit(f"run {i}", law) for i, law in enumerate(laws))), MODEL, 0.02)
+    answers = [tokens_worth_doubling(law, MODEL, 0.02) for law in laws]
+    assert budget.n_refits == 3
+    assert budget.tokens_range == pytest.approx((answers[0], answers[2]), rel=1e-9)
+    assert budget.loss_range == pytest.approx(tuple(loss_at(laws[i], budget.tokens, **MODEL) for i in (0, 2)), rel=1e-12)
+    # (3.5 / 2)^(1 / 0.45) = 3.5 times between the ends: worth a warning.
+    assert any(warning.startswith("Leaving out one run moves the tokens") for warning in budget.warnings)
+
+
+def test_extrapolation_is_counted_from_the_nearer_end(fitted):
+    # 5 M is the largest fitted size: 13 M is 2.6 times beyond. 0.125 is the lowest rate: 0.1 is 1.25 times below.
+    budget = plan(fitted, {"n_params_before": 1.3e7, "pruning_rate": 0.1, "loss_before": 9.0}, 0.002)
+    assert budget.extrapolation["n_params_before"] == pytest.approx(2.6)
+    assert budget.extrapolation["pruning_rate"] == pytest.approx(1.25)
+    assert budget.extrapolation["n_tokens"] == pytest.approx(max(1.0, budget.tokens / 5e7))
+    assert "loss_before" not in budget.extrapolation
+    assert budget.warnings[0] == "n_params_before of 13M is 2.6 times above the most that was fitted (1M to 5M)."
+    assert budget.warnings[1] == "pruning_rate of 0.1 is 1.25 times below the least that was fitted (0.125 to 0.5)."
+
+
+def test_a_gain_that_no_step_brings(fitted):
+    budget = plan(fitted, MODEL, 5.0)
+    assert budget.status is BudgetStatus.BELOW_FROM_START
+    assert budget.tokens == fitted.ranges["n_tokens"][0]
+    assert budget.gain < 5.0
+
+
+def test_a_gain_that_every_step_brings(fitted):
+    budget = plan(replace(fitted, law=replace(LAW, beta=0.001)), MODEL, 1e-6)
+    assert budget.status is BudgetStatus.NEVER_BELOW
+    assert budget.tokens == pytest.approx(5e13)
+    assert budget.gain > 1e-6
+
+
+def test_doubts_about_the_fit_come_with_the_plan(fitted):
+    assert plan(fitted, MODEL, 0.02).warnings == (
+        "The fit holds no refits without one run, so the spread of this answer is not known.",
+    )
+    doubtful = replace(fitted, status=FitStatus.AT_BOUND, refits=(Refit("a", LAW),))
+    assert plan(doubtful, MODEL, 0.02).warnings == (FitStatus.AT_BOUND.value,)
+
+
+def test_a_forecast_is_the_loss_with_its_range(fitted):
+    laws = [replace(LAW, E=e) for e in (0.1, 0.2)]
+    found = forecast(replace(fitted, refits=tuple(Refit(str(i), law) for i, law in enumerate(laws))), MODEL, 3e8)
+    assert found.loss == pytest.approx(loss_at(LAW, 3e8, **MODEL), rel=1e-6)
+    # E is multiplied by rho^1.6 N0^-0.1, so the ends lie 0.1 times that apart.
+    assert found.loss_range[1] - found.loss_range[0] == pytest.approx(0.1 * 0.25**1.6 * 2.5**-0.1, rel=1e-9)
+    assert found.extrapolation["n_tokens"] == pytest.approx(6.0)
+    assert found.warnings == ("n_tokens of 300M is 6 times above the most that was fitted (1M to 50M).",)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        ({"n_params_before": 1e6}, {"min_gain": 0.01}, "pruning_rate, loss_before is missing"),
+        (MODEL | {"pruning_rate": 1.5}, {"min_gain": 0.01}, "pruning_rate must be above 0 and below 1, got 1.5"),
+        (MODEL | {"n_params_before": -1.0}, {"min_gain": 0.01}, "n_params_before must be above 0 and finite, got -1"),
+        (MODEL | {"loss_before": float("nan")}, {"min_gain": 0.01}, "loss_before must be above 0 and finite, got nan"),
+        (MODEL, {"min_gain": 0.0}, "The least gain must be above 0 and finite, got 0"),
+        (MODEL, {"min_gain": 0.01, "tokens_per_second": 0.0}, "The speed in tokens per second must be above 0 and finite, got 0"),
+    ],
+)
+def test_an_impossible_question_is_refused_in_one_line(fitted, inputs, options, message):
+    with pytest.raises(PrunescaleError, match=message):
+        plan(fitted, inputs, **options)
+
+
+def test_planning_needs_no_scipy():
+    import subprocess
+    import sys
+
+    code = "import sys, prunescale.planner; sys.exit(any(name.split('.')[0] == 'scipy' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,40 @@
+import numpy as np
+
+from prunescale.runs.table import COLUMNS, columns
+
+
+def test_one_row_for_each_point(make_run):
+    # flops: the run's 1e15 for its 400 tokens, so 0, a quarter and all of it at 0, 100 and 400 tokens
+    table = columns([make_run(), make_run(id="second", loss_before=None, points=make_run().points[:2])])
+    assert tuple(table) == COLUMNS
+    assert table["run"].tolist() == ["3f9a0c"] * 3 + ["second"] * 2
+    assert table["n_params_before"].tolist() == [1000.0] * 5
+    assert table["n_params_non_embedding"].tolist() == [750.0] * 5
+    assert table["n_params_total"].tolist() == [850.0] * 5
+    assert table["n_params_linear"].tolist() == [800.0] * 5
+    assert table["n_tokens"].tolist() == [0, 100, 400, 0, 100]
+    assert table["pruning_rate"].tolist() == [0.30000000000000004] * 5
+    np.testing.assert_array_equal(table["loss_before"], [3.5, 3.5, 3.5, np.nan, np.nan])
+    assert table["loss"].tolist() == [5.0, 4.25, 3.9999999999999996, 5.0, 4.25]
+    assert table["phase"].tolist() == ["before", "constant", "decay", "before", "constant"]
+    assert table["learning_rate"].tolist() == [0.0, 1e-3, 2.5e-4, 0.0, 1e-3]
+    assert table["flops"].tolist() == [0.0, 2.5e14, 1e15, 0.0, 1e15]
+    assert {name: column.dtype.kind for name, column in table.items()} == {
+        name: "U" if name in ("run", "phase") else "f" for name in COLUMNS
+    }
+
+
+def test_filters(make_run):
+    assert columns([make_run()], min_tokens=1)["n_tokens"].tolist() == [100, 400]
+    assert columns([make_run()], min_tokens=400)["n_tokens"].tolist() == [400]
+    assert columns([make_run()], phases=["before", "decay"])["n_tokens"].tolist() == [0, 400]
+    assert columns([make_run()], phases=["decay"], min_tokens=500)["loss"].dtype == np.float64
+
+
+def test_nothing_gives_empty_columns():
+    assert {name: len(column) for name, column in columns([]).items()} == dict.fromkeys(COLUMNS, 0)
+
+
+def test_a_run_that_was_only_measured_has_spent_nothing(make_run):
+    measured = make_run(flops=0.0, points=make_run().points[:1])
+    assert columns([measured])["flops"].tolist() == [0.0]
