@@ -12,8 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self
 
 from prunescale.errors import RecipeError
 from prunescale.fields import fits, in_words

@@ -27,11 +27,13 @@ LINEAGE_FILE = "prunescale.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in memory with what belongs to it. `lineage` is what LINEAGE_FILE says: empty for a model that we didn't write."""
+    """A model in memory with what belongs to it. `dtype` is that of the file it came from, whatever it is computed in.
+    `lineage` is what LINEAGE_FILE says: empty for a model that we didn't write."""
 
     name: str
     model: Any
     tokenizer: Any
+    dtype: torch.dtype = torch.float32
     lineage: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -60,7 +62,7 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.
             raise ModelError(f"The model configuration of {path} cannot be read: {first_line(error)}") from error
         family_of(config)
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **source)
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **source)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"The weights of {path} cannot be loaded: {first_line(error)}") from error
         try:
@@ -71,7 +73,9 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.
             ) from error
     if gguf_file:
         forget_quantisation_(model)
-    return Checkpoint(model_name(folder, gguf_file), model.to(device).eval(), tokenizer, read_lineage(folder))
+    model = model.to(torch.device(device)).eval()
+    file_dtype = getattr(config, "dtype", None) or torch.float32
+    return Checkpoint(model_name(folder, gguf_file), model, tokenizer, file_dtype, read_lineage(folder))
 
 
 def locate(path: str) -> tuple[Path, str | None]:
@@ -92,6 +96,11 @@ def locate(path: str) -> tuple[Path, str | None]:
             f"{path} has no weights in safetensors, the only format read: save the model again with save_pretrained."
         )
     return place, None
+
+
+def named_from_anywhere(path: str) -> str:
+    """The path of a model in a form that means the same from any working folder: what LINEAGE_FILE is to hold."""
+    return path if path.startswith((embedded.PREFIX, "package:")) else str(Path(path).expanduser().resolve())
 
 
 def locate_in_package(package: str) -> tuple[Path, str]:

@@ -39,7 +39,8 @@ def block_angles(model: Any, family: Family, tokens: Tensor, *, sequence_length:
             cosine_sum += cosine_KKN.double().sum(-1)
             angle_sum += torch.acos(cosine_KKN.clamp(-1, 1)).double().sum(-1) / torch.pi
     n_positions = n_sequences * sequence_length
-    assert isinstance(cosine_sum, Tensor) and isinstance(angle_sum, Tensor)
+    assert isinstance(cosine_sum, Tensor)
+    assert isinstance(angle_sum, Tensor)
     return (cosine_sum / n_positions).cpu(), (angle_sum / n_positions).cpu()
 
 

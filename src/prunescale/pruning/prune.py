@@ -1,7 +1,7 @@
 """Pruning a checkpoint in memory: calibrate, choose, cut, and note what was done."""
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor
 
@@ -56,4 +56,5 @@ def prune(
         calibration_tokens=len(calibration) // sequence_length * sequence_length,
     )
     lineage = {**checkpoint.lineage, "pruning": asdict(done)}
-    return Checkpoint(f"{checkpoint.name}-{method}-{done.rate:.3f}", model, checkpoint.tokenizer, lineage), done
+    name = f"{checkpoint.name}-{method}-{done.rate:.3f}"
+    return replace(checkpoint, name=name, model=model, lineage=lineage), done

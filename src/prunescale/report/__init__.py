@@ -1,0 +1,6 @@
+"""Runs and fits made visible: frames hold the numbers, figures draw them."""
+
+from prunescale.report.figures import recovery_figure, save_png
+from prunescale.report.frames import RecoveryCurve, recovery_curve, recovery_curves
+
+__all__ = ["RecoveryCurve", "recovery_curve", "recovery_curves", "recovery_figure", "save_png"]

@@ -14,9 +14,12 @@ from prunescale import __version__
 from prunescale.errors import TrainingError
 from prunescale.models import Checkpoint, load
 from prunescale.pruning import prune
-from prunescale.recipe import Recipe, TrainRecipe
+from prunescale.recipe import Recipe
 from prunescale.runs import Point, Run
 from prunescale.training import Curve, Tokens, held_out_windows, loss_function, mean_loss, read_tokens, train_
+
+EVALUATED_AT_ONCE = 8192
+"""Tokens of a batch when a model is only measured."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +71,24 @@ def run_recipe(
     return run, replace(checkpoint, lineage={**checkpoint.lineage, "training": history})
 
 
-def held_out_loss(checkpoint: Checkpoint, train: TrainRecipe, held_out: Tokens, device: torch.device) -> float:
-    """The loss of a model as it is, in nats per token, measured just as training will measure it."""
-    windows = held_out_windows(held_out, train.sequence_length, train.held_out_tokens)
-    loss = loss_function(checkpoint.model, replace(train, compile="off"), device)
-    return mean_loss(loss, windows, batch=max(1, min(16, train.batch_tokens // train.sequence_length)), device=device)
+def held_out_loss(
+    checkpoint: Checkpoint, held_out: Tokens, *, sequence_length: int, limit: int | None, device: torch.device
+) -> float:
+    """The loss of a model as it is, nats per token, over the first `limit` tokens; products in bfloat16 on a GPU, as in training."""
+    windows = held_out_windows(held_out, sequence_length, limit)
+    loss = loss_function(checkpoint.model, device)
+    return mean_loss(loss, windows, batch=max(1, EVALUATED_AT_ONCE // sequence_length), device=device)
 
 
 def loss_before_pruning(base: Checkpoint, recipe: Recipe, held_out: Tokens, device: torch.device) -> float:
     pruned_earlier = base.lineage.get("pruning")
-    if not pruned_earlier:
-        return held_out_loss(base, recipe.train, held_out, device)
-    if recipe.prune:
+    if pruned_earlier and recipe.prune:
         raise TrainingError(
             f"{recipe.base} was pruned before, and pruning in several steps is not supported yet: start from its base."
         )
-    original = load(pruned_earlier["base"], device=device)
-    return held_out_loss(original, recipe.train, held_out, device)
+    original = load(pruned_earlier["base"], device=device) if pruned_earlier else base
+    train = recipe.train
+    return held_out_loss(original, held_out, sequence_length=train.sequence_length, limit=train.held_out_tokens, device=device)
 
 
 def record(recipe: Recipe, checkpoint: Checkpoint, curve: Curve, held_out: Tokens, loss_before: float) -> Run:

@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -54,7 +54,8 @@ def train_(
     schedule = schedule_of(recipe)
     model = model.to(device=device, dtype=torch.float32).train()
     optimizer = adamw(model, recipe)
-    loss = loss_function(model, recipe, device)
+    compiled = recipe.compile == "on" or (recipe.compile == "auto" and device.type == "cuda")
+    loss = loss_function(model, device, dtype=recipe.dtype, compiled=compiled)
     clock = Clock(device)
     points: list[Point] = []
 
@@ -86,7 +87,7 @@ def train_step(loss: LossFunction, ids_BL: Tensor, optimizer: torch.optim.Optimi
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     mean = loss(ids_BL) / (ids_BL.shape[0] * (ids_BL.shape[1] - 1))
-    mean.backward()  # type: ignore[no-untyped-call]
+    mean.backward()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
@@ -96,21 +97,21 @@ def train_step(loss: LossFunction, ids_BL: Tensor, optimizer: torch.optim.Optimi
 
 def compile_backward(loss: LossFunction, ids_BL: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """One forward and backward pass whose gradients are thrown away: compiling and the first allocations happen here, untimed."""
-    loss(ids_BL).backward()  # type: ignore[no-untyped-call]
+    loss(ids_BL).backward()
     optimizer.zero_grad(set_to_none=True)
 
 
-def loss_function(model: Any, recipe: TrainRecipe, device: torch.device) -> LossFunction:
-    """The summed loss of a batch as the recipe wants it computed: in which dtype, and compiled or not."""
-    on_gpu = device.type == "cuda"
-    half = recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and on_gpu)
+def loss_function(
+    model: Any, device: torch.device, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto", compiled: bool = False
+) -> LossFunction:
+    """The summed loss of a batch. dtype is that of the products; auto takes bfloat16 on a GPU only."""
+    half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
     plain = summed_loss(model)
-    wanted = on_gpu if recipe.compile == "auto" else recipe.compile == "on"
-    compiled = torch.compile(plain, dynamic=False) if wanted else plain
+    inner = torch.compile(plain, dynamic=False) if compiled else plain
 
     def loss(ids_BL: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            return compiled(ids_BL)
+            return inner(ids_BL)
 
     return loss
 

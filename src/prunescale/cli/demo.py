@@ -1,0 +1,176 @@
+"""prunescale demo: the main job on the embedded models, by the same functions as the commands prune, train, fit and plan."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prunescale.cli import options
+
+if TYPE_CHECKING:
+    from prunescale.fitting import Fit
+    from prunescale.planner import Budget
+    from prunescale.recipe import Recipe
+    from prunescale.runs import Run
+
+SMALLER, LARGEST = ("0.4m", "1m"), "2.7m"
+RATES = {"0.4m": (0.25, 0.375, 0.5), "1m": (0.25, 0.375, 0.5), "2.7m": (0.25, 0.375)}
+RATE_NOT_RUN = 0.5
+TOKENS, MIN_TOKENS = 196_608, 16_384  # of a run; from which on the law is fitted, the warm-up behind
+LEARNING_RATES = {"0.4m": 1e-3, "1m": 6.7e-4, "2.7m": 4e-4}
+MIN_GAIN = 0.02  # nats per doubling: what more training must bring to be worth it
+
+
+@click.command()
+@click.option(
+    "--dir", "folder", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder for its runs and figure."
+)
+@options.as_json
+@options.needs("train,report", "torch", "transformers", "safetensors", "matplotlib")
+def demo(folder: Path, as_json: bool) -> None:
+    """Prune three small models, train them again, fit the P2 law on two and predict the third. Some minutes, offline.
+
+    Interrupt it when you like: run again, it goes on after the last finished run.
+    """
+    from prunescale.cli.output import print_json
+    from prunescale.fitting import fit, jackknife, save_fit
+    from prunescale.laws import P2Law
+    from prunescale.planner import plan
+    from prunescale.report import recovery_curves, recovery_figure, save_png
+    from prunescale.runs.table import columns
+
+    store = folder / "runs.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {name: [run_or_find(recipe(name, rate), store, as_json) for rate in rates] for name, rates in RATES.items()}
+    seen = columns([run for name in SMALLER for run in done[name]])
+    # Two sizes give two equations for the floor, and it has three constants: the one that no size changes is left out.
+    found = jackknife(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS), seen)
+    save_fit(found, folder / "fit.json")
+    largest = done[LARGEST][0]
+    budget = plan(
+        found,
+        {"n_params_before": largest.n_params_before, "pruning_rate": RATE_NOT_RUN, "loss_before": largest.loss_before or 0.0},
+        MIN_GAIN,
+    )
+    everything = [run for runs in done.values() for run in runs]
+    curves = recovery_curves(found, everything, fitted=[run.id for name in SMALLER for run in done[name]])
+    save_png(recovery_figure(curves), folder / "recovery.png")
+    if as_json:
+        print_json(answer(found, done, budget, folder))
+    else:
+        show(found, done, budget, folder)
+
+
+def recipe(name: str, rate: float) -> "Recipe":
+    """How the demo prunes and trains one model. The learning rate is a tenth of the peak at which it was pre-trained."""
+    from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
+
+    train = TrainRecipe(
+        data="embedded:post-training",
+        held_out="embedded:held-out",
+        tokens=TOKENS,
+        learning_rate=LEARNING_RATES[name],
+        sequence_length=256,
+        batch_tokens=4096,
+        warmup_tokens=8192,
+        n_measurements=10,
+        first_measurement=MIN_TOKENS,
+        held_out_tokens=32_768,
+    )
+    return Recipe(base=f"embedded:{name}", prune=PruneRecipe(rate=rate), train=train)
+
+
+def run_or_find(wanted: "Recipe", store: Path, quiet: bool) -> "Run":
+    """The finished run of this recipe in the store, or a new one, which is then in the store too."""
+    from prunescale.cli.output import training_progress
+    from prunescale.runs import Store
+    from prunescale.sweep import run_recipe
+
+    with Store.create(store) as kept:
+        found = kept.find(wanted.hash)
+    if found:
+        return found
+    assert wanted.prune
+    title = f"{wanted.base.removeprefix('embedded:')} {100 * wanted.prune.rate:g} % pruned"
+    with training_progress(title, wanted.train.tokens, quiet) as progress:
+        run, _ = run_recipe(wanted, device=options.chosen_device("cpu"), progress=progress)
+    with Store.create(store) as kept:
+        kept.add(run)
+    if not quiet:
+        click.echo(
+            f"{title}: loss {run.loss_before:.3f} before, {run.points[0].loss:.3f} pruned, {run.loss:.3f} trained again", err=True
+        )
+    return run
+
+
+def predictions(found: "Fit", runs: "Sequence[Run]") -> list[dict[str, Any]]:
+    """Predicted against measured loss at the end of each run of the largest model, which the fit has not seen."""
+    from prunescale.fitting import errors
+    from prunescale.runs.table import columns
+
+    rates = {run.id: run.pruning_rate for run in runs}
+    return [{"pruning_rate": rates[each.run], **asdict(each)} for each in errors(found, columns(runs))]
+
+
+def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> dict[str, Any]:
+    """What the demo found, as plain content for JSON."""
+    from prunescale.fitting import to_dict
+
+    return {
+        "fit": to_dict(found),
+        "predictions": predictions(found, done[LARGEST]),
+        "plan": {
+            "base": f"embedded:{LARGEST}",
+            "pruning_rate": RATE_NOT_RUN,
+            **asdict(budget),
+            "status": budget.status.name.lower(),
+        },
+        "figure": str(folder / "recovery.png"),
+        "fit_file": str(folder / "fit.json"),
+        "store": str(folder / "runs.db"),
+    }
+
+
+def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> None:
+    """What the demo found, for people."""
+    from prunescale.cli.fit import percent
+    from prunescale.cli.output import count, print_facts, print_paragraph, print_table, span
+    from prunescale.cli.plan import loss_span
+
+    constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
+    click.echo(f"{found.law.title} fitted to the {' and '.join(SMALLER)} models: {found.n_points} points of {found.n_runs} runs")
+    click.echo(f"  L = {found.law.formula}\n  {constants}")
+    print_table(
+        f"What it predicts for the {LARGEST} model, which it has not seen, after {count(TOKENS)} tokens",
+        ["pruned", "loss before", "measured", "predicted", "error", "error of excess"],
+        [
+            [
+                f"{100 * each['pruning_rate']:.0f} %",
+                f"{each['loss_before']:.4f}",
+                f"{each['loss']:.4f}",
+                f"{each['predicted']:.4f}",
+                f"{100 * each['error']:+.2f} %",
+                percent(each["excess_error"]),
+            ]
+            for each in predictions(found, done[LARGEST])
+        ],
+    )
+    print_facts(
+        {
+            f"{LARGEST} pruned by {100 * RATE_NOT_RUN:.0f} %, not run": f"worth {count(budget.tokens)} tokens "
+            f"(leaving out one run: {span(budget.tokens_range)})",
+            "  loss to expect there": f"{budget.loss:.3f}{loss_span(budget.loss_range)} nats per token",
+            "  and there because": f"the next doubling gains {budget.gain:.3f} nats, and {MIN_GAIN:g} is the least that counts",
+        }
+    )
+    for warning in (*found.notes, *budget.warnings):
+        print_paragraph(f"Careful: {warning}")
+    click.echo()
+    print_facts(
+        {
+            "Figure": str(folder / "recovery.png"),
+            "Runs": f"{folder / 'runs.db'} (prunescale runs list --store {folder / 'runs.db'})",
+        }
+    )

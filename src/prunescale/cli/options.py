@@ -1,0 +1,85 @@
+"""Options and kinds of values that several commands share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output and nothing else.")
+device = click.option(
+    "--device", default="auto", show_default=True, help="Where to compute: cpu, cuda, cuda:1, or auto for a GPU if any."
+)
+
+
+class Count(click.ParamType):
+    """A whole number, with a unit if wanted: 65536, 64k, 20M, 1.5B."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        digits = value.lower().replace(",", "").replace("_", "")
+        unit = digits[-1] if digits and digits[-1] in UNITS else ""
+        try:
+            number = float(digits.removesuffix(unit)) * UNITS[unit]
+        except ValueError:
+            self.fail(f"{value!r} is no number; write it like 65536, 64k, 20M or 1.5B.", param, ctx)
+        if not 0 < number < float("inf") or number != round(number):
+            self.fail(f"{value!r} is not a whole number above zero.", param, ctx)
+        return round(number)
+
+
+class Setting(click.ParamType):
+    """A constant and its value: E=0."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        name, _, number = value.partition("=")
+        try:
+            return name.strip(), float(number)
+        except ValueError:
+            self.fail(f"{value!r} is no constant with a value; write it like E=0.", param, ctx)
+
+
+COUNT, SETTING = Count(), Setting()
+
+
+def chosen_device(name: str) -> Any:
+    """The torch device of a --device option."""
+    import torch
+
+    from prunescale.errors import TrainingError
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"There is no device {name!r}: use cpu, cuda or cuda:1, say.") from error
+    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and not torch.cuda.is_available()):
+        raise TrainingError(f"The device {name!r} is not to be had on this machine: use cpu, or auto.")
+    return found
+
+
+def needs(extra: str, *modules: str) -> Callable[[Any], Any]:
+    """Refuse a command in one line where the packages of an optional extra are not installed."""
+
+    def decorate(command: Any) -> Any:
+        import functools
+
+        @functools.wraps(command)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            import importlib.util
+
+            missing = [module for module in modules if importlib.util.find_spec(module) is None]
+            if missing:
+                raise click.ClickException(f"This command needs {', '.join(missing)}: pip install 'prunescale[{extra}]'.")
+            return command(*arguments, **options)
+
+        return checked
+
+    return decorate

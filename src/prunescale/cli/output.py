@@ -1,0 +1,100 @@
+"""How commands show things: tables for people, one JSON object for programs, progress on standard error."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from prunescale.runs import Point
+    from prunescale.sweep import Progress
+
+
+def print_json(content: Any) -> None:
+    """One object, strict JSON: what is not a number becomes null."""
+    click.echo(json.dumps(finite(content), indent=1, allow_nan=False))
+
+
+def finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {str(key): finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return content
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table with the first column to the left and the others to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    # Where nobody sets a width, as in a file or a pipe, a table has the width that it needs.
+    console.print(table, width=None if console.is_terminal else 200)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Names and values, a line each, values under one another."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def print_paragraph(text: str) -> None:
+    import shutil
+    import textwrap
+
+    click.echo(textwrap.fill(text, min(shutil.get_terminal_size((100, 20)).columns, 100)))
+
+
+def count(number: float) -> str:
+    """Three digits and a unit: 400k, 2.66M, 1.2B."""
+    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"
+
+
+def span(ends: Sequence[float] | None) -> str:
+    return f"{count(ends[0])} to {count(ends[1])}" if ends else "unknown"
+
+
+@contextmanager
+def training_progress(title: str, n_tokens: int, quiet: bool) -> "Iterator[Progress]":
+    """A bar on standard error while a recipe runs, with the last measured loss; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from prunescale import sweep
+
+    console = Console(stderr=True)
+    layout = (
+        "{task.description}",
+        BarColumn(24),
+        "{task.percentage:>3.0f}%",
+        TimeRemainingColumn(compact=True),
+        "{task.fields[loss]}",
+    )
+    columns = [TextColumn(part) if isinstance(part, str) else part for part in layout]
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(title, total=n_tokens, loss="")
+
+        def measured(point: "Point") -> None:
+            bar.update(task, loss=f"loss {point.loss:.3f}")
+
+        yield sweep.Progress(
+            stage=lambda words: bar.update(task, description=f"{title}: {words}"),
+            step=lambda done: bar.update(task, completed=done),
+            point=measured,
+        )

@@ -1,0 +1,83 @@
+"""prunescale plan"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prunescale.cli import options
+
+if TYPE_CHECKING:
+    from prunescale.planner import Budget, Forecast
+
+
+@click.command()
+@click.argument("fit_file", metavar="FIT", type=click.Path(path_type=Path))
+@click.option(
+    "--n-params-before", type=options.COUNT, help="P2: parameters outside embeddings and head before pruning, such as 2.66M."
+)
+@click.option("--rate", type=float, help="P2: pruning rate, between 0 and 1.")
+@click.option("--loss-before", type=float, help="P2: loss before pruning, nats per token.")
+@click.option("--n-params-total", type=options.COUNT, help="Hoffmann: all parameters.")
+@click.option("--n-params-average", type=options.COUNT, help="Average-parameter law: linear weights averaged over training.")
+@click.option(
+    "--min-gain",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="Stop where the next step gains less than this, nats per token.",
+)
+@click.option(
+    "--tokens-per-second", type=float, help="Speed of one GPU: the step is then a GPU-hour, not a doubling of the tokens."
+)
+@click.option("--tokens", type=options.COUNT, help="Say the loss after this many tokens too.")
+@options.as_json
+def plan(
+    fit_file: Path,
+    min_gain: float,
+    tokens_per_second: float | None,
+    tokens: int | None,
+    rate: float | None,
+    as_json: bool,
+    **inputs: Any,
+) -> None:
+    """Say how many tokens are worth their cost, by a fit that `prunescale fit --out` wrote."""
+    from prunescale.cli.output import print_facts, print_json, print_paragraph
+    from prunescale.fitting import load_fit
+    from prunescale.planner import forecast
+    from prunescale.planner import plan as plan_budget
+
+    found = load_fit(fit_file)
+    given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate}.items() if value is not None}
+    budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second)
+    at_tokens = forecast(found, given, tokens) if tokens else None
+    if as_json:
+        answer = {**asdict(budget), "status": budget.status.name.lower()}
+        print_json(answer | ({"forecast": asdict(at_tokens)} if at_tokens else {}))
+        return
+    print_facts(summary(budget, at_tokens))
+    warnings = dict.fromkeys([*budget.warnings, *(at_tokens.warnings if at_tokens else ())])
+    for warning in warnings:
+        print_paragraph(f"Careful: {warning}")
+
+
+def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
+    from prunescale.cli.output import count, span
+
+    facts = {
+        "Tokens worth spending": f"{count(budget.tokens)} (leaving out one run: {span(budget.tokens_range)})",
+        "Loss there": f"{budget.loss:.4f}{loss_span(budget.loss_range)}, nats per token",
+        "Why there": f"the next {budget.step} gains {budget.gain:.4f}; asked for was {budget.min_gain:g} at least",
+    }
+    if budget.status.name != "FOUND":
+        facts["Why there"] = budget.status.value
+    if budget.hours is not None:
+        facts["Time"] = f"{budget.hours:.3g} hours on one GPU"
+    if at_tokens:
+        facts[f"Loss at {count(at_tokens.tokens)}"] = f"{at_tokens.loss:.4f}{loss_span(at_tokens.loss_range)}, nats per token"
+    return facts
+
+
+def loss_span(ends: tuple[float, float] | None) -> str:
+    return f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""

@@ -1,0 +1,139 @@
+"""prunescale runs"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from prunescale.cli import options
+
+store_option = click.option("--store", default="runs.db", show_default=True, help="The store of runs.")
+
+
+@click.group()
+def runs() -> None:
+    """List, show, export and import the runs in a store."""
+
+
+@runs.command("list")
+@store_option
+@options.as_json
+def list_runs(store: str, as_json: bool) -> None:
+    """List the runs, oldest first."""
+    from prunescale.cli.output import count, print_json, print_table
+    from prunescale.runs import Store
+
+    with Store.open(store) as kept:
+        found = kept.list()
+    if as_json:
+        brief = (
+            "id",
+            "created",
+            "kind",
+            "name",
+            "base",
+            "pruning_method",
+            "pruning_rate",
+            "loss_before",
+            "loss",
+            "n_tokens",
+            "recipe_hash",
+        )
+        print_json({"store": store, "runs": [{name: getattr(run, name) for name in brief} for run in found]})
+        return
+    rows = [
+        [
+            run.id,
+            run.name,
+            count(run.n_params_before),
+            f"{run.pruning_rate:.3f}",
+            count(run.n_tokens),
+            f"{run.loss_before:.4f}" if run.loss_before is not None else "-",
+            f"{run.points[0].loss:.4f}",
+            f"{run.loss:.4f}",
+        ]
+        for run in found
+    ]
+    print_table("", ["id", "name", "N0", "rate", "tokens", "loss before", "at first", "at the end"], rows)
+
+
+@runs.command("show")
+@click.argument("run_id")
+@store_option
+@options.as_json
+def show_run(run_id: str, store: str, as_json: bool) -> None:
+    """Show one run with its loss curve. RUN_ID may be the beginning of an id."""
+    from prunescale.cli.output import print_facts, print_json, print_table
+    from prunescale.runs import Store
+
+    with Store.open(store) as kept:
+        run = kept.get(run_id)
+    content = asdict(run)
+    if as_json:
+        print_json(content)
+        return
+    nested = ("points", "recipe", "versions")
+    print_facts(
+        {name: f"{value:,}" if isinstance(value, int) else str(value) for name, value in content.items() if name not in nested}
+    )
+    print_facts({f"version of {name}": value for name, value in run.versions.items()})
+    rows = [
+        [f"{point.n_tokens:,}", f"{point.loss:.4f}", point.phase, f"{point.learning_rate:.2e}", f"{point.seconds:.1f}"]
+        for point in run.points
+    ]
+    print_table("Loss curve", ["tokens", "loss", "phase", "learning rate", "seconds"], rows)
+
+
+@runs.command("export")
+@click.argument("run_ids", nargs=-1)
+@store_option
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["json", "csv"]),
+    default="json",
+    show_default=True,
+    help="CSV has a row for each point.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]")
+@options.as_json
+def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | None, as_json: bool) -> None:
+    """Write runs as JSON or CSV: those named, or all of them."""
+    from prunescale.cli.output import print_json
+    from prunescale.errors import StoreError
+    from prunescale.runs import Store, runs_to_csv, runs_to_json
+
+    if as_json and not out:
+        raise click.UsageError("With --json, --out must say where the runs go.")
+    with Store.open(store) as kept:
+        found = [kept.get(run_id) for run_id in run_ids] if run_ids else list(kept.list())
+    text = runs_to_csv(found) if kind == "csv" else runs_to_json(found)
+    if not out:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror}.") from error
+    if as_json:
+        print_json({"file": str(out), "format": kind, "n_runs": len(found)})
+    else:
+        click.echo(f"{len(found)} runs written to {out}")
+
+
+@runs.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+@options.as_json
+def import_runs(file: Path, store: str, as_json: bool) -> None:
+    """Put the runs of an exported JSON file into a store: all of them, or none."""
+    from prunescale.cli.output import print_json
+    from prunescale.runs import Store, read_json
+
+    found = read_json(file)
+    with Store.create(store) as kept:
+        kept.add(*found)
+    if as_json:
+        print_json({"store": store, "n_runs": len(found)})
+    else:
+        click.echo(f"{len(found)} runs put into {store}")

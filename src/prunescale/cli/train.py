@@ -1,0 +1,121 @@
+"""prunescale train"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunescale.cli import options
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="TOML file; the options below override its lines.")
+@click.option("--data", help="Text (.txt), tokens (.npz) or folder of token shards to train on.")
+@click.option("--held-out", help="Text or tokens on which to measure the loss.")
+@click.option("--tokens", type=options.COUNT, help="How many to train on, such as 20M.")
+@click.option("--learning-rate", type=float, help="Peak learning rate.")
+@click.option(
+    "--prune-rate", type=float, help="Prune the model first: share of the parameters outside embeddings and head to remove."
+)
+@click.option("--prune-method", help="How: block-influence or contiguous.")
+@click.option("--sequence-length", type=options.COUNT, help="Tokens a sequence. [default: 512]")
+@click.option("--batch-tokens", type=options.COUNT, help="Tokens a step. [default: 16384]")
+@click.option("--warmup-tokens", type=options.COUNT, help="Tokens over which the learning rate rises. [default: none]")
+@click.option("--decay-fraction", type=float, help="Share of the tokens, at the end, over which it falls to zero. [default: 0]")
+@click.option("--measurements", type=options.COUNT, help="How often to measure the loss, log-spaced in tokens. [default: 16]")
+@click.option("--first-measurement", type=options.COUNT, help="Tokens at the first of them. [default: a hundredth of all]")
+@click.option("--held-out-tokens", type=options.COUNT, help="How many held-out tokens to measure on. [default: all]")
+@click.option("--seed", type=int, help="Of the order of the data. [default: 0]")
+@click.option("--loss-before", type=float, help="Loss before pruning, if known. [default: measured]")
+@click.option("--store", default="runs.db", show_default=True, help="Where the run is kept; made if it isn't there.")
+@click.option("--save", "save_to", help="New folder for the trained model.")
+@options.device
+@options.as_json
+@options.needs("train", "torch", "transformers", "safetensors")
+def train(
+    model: str | None,
+    recipe_file: Path | None,
+    loss_before: float | None,
+    store: str,
+    save_to: str | None,
+    device: str,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train MODEL further, pruned first if wanted, and keep its loss curve.
+
+    MODEL is what `prunescale prune` takes or has written. Where it was pruned, the loss before pruning is measured on its base.
+    """
+    from prunescale.cli.output import print_facts, print_json, training_progress
+    from prunescale.models import refuse_to_overwrite, save
+    from prunescale.runs import Store
+    from prunescale.sweep import run_recipe
+
+    recipe = recipe_from(recipe_file, model, flags)
+    if save_to:
+        refuse_to_overwrite(save_to)
+    if Path(store).exists():
+        Store.open(store).close()  # what is wrong with it should show before the training, not after
+    with training_progress(f"{recipe.base}", recipe.train.tokens, as_json) as progress:
+        run, trained = run_recipe(recipe, device=options.chosen_device(device), loss_before=loss_before, progress=progress)
+    with Store.create(store) as runs:
+        runs.add(run)
+    if save_to:
+        save(trained, save_to, dtype=trained.dtype)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json({**asdict(run), "store": store, "folder": save_to})
+    else:
+        print_facts(summary(run, store, save_to))
+
+
+SETTINGS = {
+    "data": "train.data",
+    "held_out": "train.held_out",
+    "tokens": "train.tokens",
+    "learning_rate": "train.learning_rate",
+    "prune_rate": "prune.rate",
+    "prune_method": "prune.method",
+    "sequence_length": "train.sequence_length",
+    "batch_tokens": "train.batch_tokens",
+    "warmup_tokens": "train.warmup_tokens",
+    "decay_fraction": "train.decay_fraction",
+    "measurements": "train.n_measurements",
+    "first_measurement": "train.first_measurement",
+    "held_out_tokens": "train.held_out_tokens",
+    "seed": "train.seed",
+}
+"""Which line of a recipe each option overrides."""
+
+
+def recipe_from(file: Path | None, model: str | None, flags: dict[str, Any]) -> Any:
+    """The recipe of a file with the given options in the place of its lines, or one made of options alone."""
+    from prunescale.recipe import Recipe, with_overrides
+
+    overrides = {SETTINGS[name]: value for name, value in flags.items() if value is not None}
+    if model:
+        overrides["base"] = model
+    if file:
+        return with_overrides(Recipe.from_toml(file), overrides)
+    if not model:
+        raise click.UsageError("Give the MODEL to train, or a recipe that names it with --recipe.")
+    content: dict[str, Any] = {"train": {}}
+    for key, value in overrides.items():
+        section, _, name = key.rpartition(".")
+        (content.setdefault(section, {}) if section else content)[name] = value
+    return Recipe.from_dict(content)
+
+
+def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
+    from prunescale.cli.output import count
+
+    facts = {
+        "Run": f"{run.id}, {run.name}",
+        "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head (before pruning: {run.n_params_before:,})",
+        "Held-out loss": f"{run.loss_before:.4f} before pruning, {run.points[0].loss:.4f} before training, {run.loss:.4f} at the end",
+        "Trained": f"{count(run.n_tokens)} tokens in {run.seconds:.0f} s, {run.tokens_per_second:,.0f} tokens/s, {run.flops:.2e} FLOPs",
+        "Kept in": store,
+    }
+    return {**facts, "Saved in": save_to} if save_to else facts

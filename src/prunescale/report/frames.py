@@ -1,0 +1,55 @@
+"""The numbers behind the figures, as plain tables: whoever wants another plot can have them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.fitting import Fit
+from prunescale.runs import Run
+from prunescale.runs.table import columns
+
+POINTS_OF_A_LINE = 100
+
+
+@dataclass(frozen=True)
+class RecoveryCurve:
+    """The loss of one pruned model while it is trained further: what was measured and what a law says, nats per token."""
+
+    base: str
+    n_params_before: int
+    pruning_rate: float
+    fitted: bool
+    """Whether the law was fitted to this run; otherwise it predicts it."""
+    loss_before: float
+    loss_after_pruning: float
+    n_tokens: np.ndarray
+    loss: np.ndarray
+    line_tokens: np.ndarray
+    line_loss: np.ndarray
+
+
+def recovery_curves(fit: Fit, runs: Sequence[Run], fitted: Sequence[str]) -> list[RecoveryCurve]:
+    """One for each run, the smallest model and the lowest rate first. `fitted`: ids of the runs that the fit has seen."""
+    ordered = sorted(runs, key=lambda run: (run.n_params_before, run.pruning_rate))
+    return [recovery_curve(fit, run, run.id in fitted) for run in ordered]
+
+
+def recovery_curve(fit: Fit, run: Run, fitted: bool) -> RecoveryCurve:
+    table = columns([run], min_tokens=1)
+    n_tokens = table["n_tokens"]
+    usable = n_tokens >= fit.min_tokens
+    line = np.geomspace(n_tokens[usable].min(), n_tokens.max(), POINTS_OF_A_LINE)
+    law_inputs = {name: np.full(len(line), table[name][0]) for name in fit.law.columns if name != "n_tokens"}
+    return RecoveryCurve(
+        base=run.base,
+        n_params_before=run.n_params_before,
+        pruning_rate=run.pruning_rate,
+        fitted=fitted,
+        loss_before=float(table["loss_before"][0]),
+        loss_after_pruning=run.points[0].loss,
+        n_tokens=n_tokens,
+        loss=table["loss"],
+        line_tokens=line,
+        line_loss=fit.predict({**law_inputs, "n_tokens": line}),
+    )
