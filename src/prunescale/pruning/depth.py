@@ -52,6 +52,8 @@ def blocks_for_rate(shape: ModelShape, rate: float) -> int:
     """
     if not 0 < rate < 1:
         raise PruningError(f"A pruning rate lies strictly between 0 and 1, got {rate:g}.")
+    if shape.n_layers == 1:
+        raise PruningError("The model has one block, and depth pruning leaves one at least: use a deeper model.")
     n_drop = round(rate / rate_of_blocks(shape, 1))
     if not 0 < n_drop < shape.n_layers:
         which = "no block" if n_drop == 0 else "every block"

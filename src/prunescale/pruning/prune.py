@@ -33,10 +33,14 @@ def prune(
     """A pruned copy of a checkpoint, and what was done; the checkpoint itself stays as it is.
 
     calibration: token ids, 1-D. base: how the lineage names the model before pruning (default: the checkpoint's name).
-    Raises PruningError for an unknown method or a rate that cannot be met.
+    Raises PruningError for an unknown method, a rate that cannot be met, and a model that was pruned before.
     """
     if method not in METHODS:
         raise PruningError(f"There is no pruning method {method!r}: choose {' or '.join(METHODS)}.")
+    if "pruning" in checkpoint.lineage:  # N0 and L0 would be those of the model in between
+        raise PruningError(
+            f"{checkpoint.name} was pruned before, and pruning in several steps is not supported yet: start from its base."
+        )
     shape = checkpoint.shape
     n_drop = blocks_for_rate(shape, rate)
     family = family_of(checkpoint.model.config)

@@ -1,5 +1,6 @@
 """One recipe from beginning to end: load, measure, prune, train, and the record of it all."""
 
+import math
 import platform
 import uuid
 from collections.abc import Callable
@@ -11,10 +12,10 @@ import torch
 import transformers
 
 from prunescale import __version__
-from prunescale.errors import TrainingError
+from prunescale.errors import ModelError
 from prunescale.models import Checkpoint, load
 from prunescale.pruning import prune
-from prunescale.recipe import Recipe
+from prunescale.recipe import Recipe, TrainRecipe
 from prunescale.runs import Point, Run
 from prunescale.training import Curve, Tokens, held_out_windows, loss_function, mean_loss, read_tokens, train_
 
@@ -46,9 +47,6 @@ def run_recipe(
     vocab_size = base.model.config.vocab_size
     tokens = read_tokens(recipe.train.data, base.tokenizer, vocab_size)
     held_out = read_tokens(recipe.train.held_out, base.tokenizer, vocab_size)
-    if loss_before is None:
-        progress.stage("measuring the loss before pruning")
-        loss_before = loss_before_pruning(base, recipe, held_out, device)
     checkpoint = base
     if recipe.prune:
         progress.stage("pruning")
@@ -61,6 +59,9 @@ def run_recipe(
             sequence_length=recipe.train.sequence_length,
             base=recipe.base,
         )
+    if loss_before is None:
+        progress.stage("measuring the loss before pruning")
+        loss_before = loss_before_pruning(base, recipe.train, held_out, device)
     del base
     progress.stage("training")
     curve = train_(
@@ -74,20 +75,20 @@ def run_recipe(
 def held_out_loss(
     checkpoint: Checkpoint, held_out: Tokens, *, sequence_length: int, limit: int | None, device: torch.device
 ) -> float:
-    """The loss of a model as it is, nats per token, over the first `limit` tokens; products in bfloat16 on a GPU, as in training."""
+    """The loss of a model as it is, nats per token, over the first `limit` tokens; products in bfloat16 on a GPU, as in training.
+
+    Raises DataError for too little text, ModelError for a loss that is not a number."""
     windows = held_out_windows(held_out, sequence_length, limit)
     loss = loss_function(checkpoint.model, device)
-    return mean_loss(loss, windows, batch=max(1, EVALUATED_AT_ONCE // sequence_length), device=device)
+    mean = mean_loss(loss, windows, batch=max(1, EVALUATED_AT_ONCE // sequence_length), device=device)
+    if not math.isfinite(mean):
+        raise ModelError(f"The held-out loss of {checkpoint.name} is {mean}: the model is damaged; make or load it again.")
+    return mean
 
 
-def loss_before_pruning(base: Checkpoint, recipe: Recipe, held_out: Tokens, device: torch.device) -> float:
+def loss_before_pruning(base: Checkpoint, train: TrainRecipe, held_out: Tokens, device: torch.device) -> float:
     pruned_earlier = base.lineage.get("pruning")
-    if pruned_earlier and recipe.prune:
-        raise TrainingError(
-            f"{recipe.base} was pruned before, and pruning in several steps is not supported yet: start from its base."
-        )
     original = load(pruned_earlier["base"], device=device) if pruned_earlier else base
-    train = recipe.train
     return held_out_loss(original, held_out, sequence_length=train.sequence_length, limit=train.held_out_tokens, device=device)
 
 

@@ -4,6 +4,7 @@ Letters of shapes: N windows, B sequences of a batch, L positions.
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,21 +58,23 @@ def read_tokens(path: str | Path, tokenizer: Any, vocab_size: int) -> Tokens:
         tokens = read_token_file(place) if place.suffix == ".npz" else read_text_file(place, tokenizer)
     if len(tokens) == 0:
         raise DataError(f"{path} is empty: text is needed to train and to measure on.")
-    highest = int(tokens.ids.max())
-    if highest >= vocab_size:
-        raise DataError(
-            f"{path} has the token {highest}, the model knows {vocab_size}: tokenize the text with this model's tokenizer."
-        )
+    for extreme in (int(tokens.ids.min()), int(tokens.ids.max())):
+        if not 0 <= extreme < vocab_size:
+            raise DataError(
+                f"{path} has the token {extreme}, the model knows {vocab_size} from 0 on: tokenize the text with this model's tokenizer."
+            )
     return tokens
 
 
 def read_token_file(file: Path) -> Tokens:
     try:
         with np.load(file, allow_pickle=False) as stored:
-            ids = torch.from_numpy(stored["tokens"].astype(np.int64))
-            return Tokens(ids, int(stored["bytes"]) if "bytes" in stored else None)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} is no token file: an .npz with an array 'tokens' is needed ({error}).") from error
+            ids, n_bytes = stored["tokens"], int(stored["bytes"]) if "bytes" in stored else None
+    except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{file} is no token file, or a damaged one: an .npz with an array 'tokens' is needed.") from error
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(f"{file} has tokens of type {ids.dtype} and shape {ids.shape}: one row of whole numbers is needed.")
+    return Tokens(torch.from_numpy(ids.astype(np.int64)), n_bytes)
 
 
 def read_text_file(file: Path, tokenizer: Any) -> Tokens:
@@ -81,11 +84,15 @@ def read_text_file(file: Path, tokenizer: Any) -> Tokens:
         raise DataError(
             f"{file} is no UTF-8 text ({error.reason} at byte {error.start}): convert it, or tokenize it to an .npz."
         ) from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}): make it readable.") from error
     documents = [part.strip("\n") for part in text.split(DOCUMENT_END)]
     documents = [part for part in documents if part.strip()]
-    end = tokenizer.convert_tokens_to_ids(DOCUMENT_END)
-    ends = [end] if isinstance(end, int) and end != tokenizer.unk_token_id else []
-    encoded = tokenizer(documents, add_special_tokens=False)["input_ids"] if documents else []
+    end = tokenizer.get_vocab().get(
+        DOCUMENT_END
+    )  # its id alone could also be that of "unknown", which in GPT-2 and SmolLM2 it is
+    ends = [] if end is None else [end]
+    encoded = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"] if documents else []
     ids = [token for document in encoded for token in (*document, *ends)]
     return Tokens(torch.tensor(ids, dtype=torch.int64), sum(len(part.encode()) for part in documents))
 
@@ -101,9 +108,10 @@ def held_out_windows(tokens: Tokens, sequence_length: int, limit: int | None = N
     available = min(len(tokens), limit + 1) if limit else len(tokens)
     n_windows = (available - 1) // sequence_length
     if n_windows < 1:
+        limited = f", of which {limit} are to be used" if limit and limit < len(tokens) else ""
         raise DataError(
-            f"The held-out text has {len(tokens)} tokens, and one window of {sequence_length} + 1 is the least that will do: "
-            "give more text or a shorter sequence length."
+            f"The held-out text has {len(tokens)} tokens{limited}, and one window of {sequence_length} + 1 is the least that "
+            "will do: give more text or a shorter sequence length."
         )
     return tokens.ids[: n_windows * sequence_length + 1].unfold(0, sequence_length + 1, sequence_length)
 

@@ -45,7 +45,7 @@ def train_(
     Weights and optimiser stay in float32; on a GPU the products run in bfloat16 and the loss function is compiled, unless the
     recipe says otherwise. on_step is told the tokens seen after each step, on_point each measurement.
 
-    Raises DataError for too little text, TrainingError as soon as a loss is not a number.
+    Raises DataError for too little text, TrainingError at the first measurement that finds a loss that is not a number.
     """
     windows = held_out_windows(held_out, recipe.sequence_length, recipe.held_out_tokens)
     n_sequences = recipe.batch_tokens // recipe.sequence_length
@@ -60,7 +60,9 @@ def train_(
     points: list[Point] = []
 
     def measure(step: int) -> None:
+        model.eval()  # a model with dropout is measured without
         held_out_loss = mean_loss(loss, windows, batch=n_sequences, device=device)
+        model.train()
         n_tokens = step * recipe.batch_tokens
         check(held_out_loss, "held-out", n_tokens, recipe)
         points.append(Point(n_tokens, held_out_loss, schedule.learning_rate(step), schedule.phase(step), clock.seconds))
@@ -127,11 +129,14 @@ def adamw(model: Any, recipe: TrainRecipe) -> torch.optim.AdamW:
 
 
 def check(loss: float, which: str, n_tokens: int, recipe: TrainRecipe) -> None:
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"The {which} loss is {loss} after {n_tokens:,} tokens at learning rate {recipe.learning_rate:g}: "
-            "nothing was stored; try a lower learning rate or a longer warm-up."
-        )
+    if math.isfinite(loss):
+        return
+    if n_tokens == 0:
+        raise TrainingError(f"The {which} loss is {loss} before any training: the model is damaged; make or load it again.")
+    raise TrainingError(
+        f"The {which} loss is {loss} after {n_tokens:,} tokens at learning rate {recipe.learning_rate:g}: "
+        "nothing was stored; try a lower learning rate or a longer warm-up."
+    )
 
 
 class Clock:

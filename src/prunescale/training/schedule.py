@@ -52,4 +52,4 @@ def measured_steps(recipe: TrainRecipe) -> list[int]:
     n_steps = schedule_of(recipe).n_steps
     first_tokens = recipe.first_measurement or max(recipe.batch_tokens, recipe.tokens // 100)
     first = min(max(1, round(first_tokens / recipe.batch_tokens)), n_steps)
-    return sorted(set(np.geomspace(first, n_steps, recipe.n_measurements).round().astype(int).tolist()) | {n_steps})
+    return sorted(set(np.geomspace(n_steps, first, recipe.n_measurements).round().astype(int).tolist()))

@@ -1,0 +1,64 @@
+"""How far a law is from measured losses, in the measures that the papers use."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.laws import Columns, Law
+
+HUBER_DELTA = 1e-3
+MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Measures of fit; None where the points do not allow one.
+
+    r2: of the loss. r2_excess: of the loss above the loss before pruning; r2 is flattered where the latter is an input.
+    rmse: nats per token. huber: sum over points of the Huber loss (delta 1e-3) of the difference of log losses.
+    asd: average slope difference, nats per million tokens.
+    """
+
+    r2: float | None
+    r2_excess: float | None
+    rmse: float
+    huber: float
+    asd: float | None
+
+
+def measure(law: Law, columns: Columns) -> Metrics:
+    """The law's predictions against the measured losses of these points; sorted by run and tokens they must be."""
+    measured, predicted = columns["loss"], law.predict(columns)
+    before = columns["loss_before"] if "loss_before" in law.columns else None
+    return Metrics(
+        r2=r_squared(measured, predicted),
+        r2_excess=None if before is None else r_squared(measured - before, predicted - before),
+        rmse=float(np.sqrt(np.mean((predicted - measured) ** 2))),
+        huber=huber(np.log(predicted) - np.log(measured)),
+        asd=average_slope_difference(columns["run"], columns["n_tokens"], measured, predicted),
+    )
+
+
+def r_squared(measured: np.ndarray, predicted: np.ndarray) -> float | None:
+    """1 - residual / total sum of squares; None where all measured values are equal."""
+    total = np.sum((measured - np.mean(measured)) ** 2)
+    return float(1 - np.sum((predicted - measured) ** 2) / total) if total > 0 else None
+
+
+def huber(residual: np.ndarray, delta: float = HUBER_DELTA) -> float:
+    """Sum of r^2 / 2 up to |r| = delta and of delta (|r| - delta / 2) beyond."""
+    size = np.abs(residual)
+    return float(np.sum(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))))
+
+
+def average_slope_difference(run: np.ndarray, n_tokens: np.ndarray, measured: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Mean of |measured slope - predicted slope| over all pairs of consecutive points of a run, nats per million tokens.
+
+    The slope from point i to the next is (L[i+1] - L[i]) / (D[i+1] - D[i]). This is our reading of the ASD of Chen et al. 2025,
+    whose exact published formula is not available to us. Rows must be sorted by run and tokens; None without any pair.
+    """
+    step = np.diff(n_tokens) / MILLION
+    pair = (run[1:] == run[:-1]) & (step > 0)
+    if not pair.any():
+        return None
+    return float(np.mean(np.abs(np.diff(measured - predicted)[pair] / step[pair])))

@@ -1,0 +1,86 @@
+"""How many tokens are worth their cost.
+
+The rule is on the gain still to be had, not on the level: train until the next doubling of the tokens, or the next GPU-hour,
+lowers the loss by less than a stated number of nats.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+from prunescale.fitting import Fit
+from prunescale.planner.gain import SECONDS_PER_HOUR, Gain, doubling_gain, hour_gain, loss_at, tokens_worth
+from prunescale.planner.trust import checked_inputs, checked_positive, ends, extrapolation, warnings
+
+FARTHEST = 1e6  # times the longest run fitted: no answer is sought beyond
+
+
+class BudgetStatus(Enum):
+    """What the number of tokens in a budget means."""
+
+    FOUND = "At this number of tokens the next step's gain falls to the least gain asked for."
+    BELOW_FROM_START = (
+        "Already at the fewest tokens that the fit has seen the next step gains less than asked for: this many tokens or fewer."
+    )
+    NEVER_BELOW = (
+        "The next step gains more than asked for even at a million times the longest run fitted: as many tokens as can be had. "
+        "Ask for a larger gain to get a number."
+    )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The tokens after which training is no longer worth it, and how far to trust that number. Losses in nats per token."""
+
+    status: BudgetStatus
+    step: str  # "doubling" or "GPU-hour"
+    min_gain: float
+    tokens: float
+    loss: float
+    gain: float  # of the step after these tokens
+    hours: float | None  # GPU-hours to get there, where the speed is given
+    tokens_range: tuple[float, float] | None  # leave-one-run-out range, not a confidence interval
+    loss_range: tuple[float, float] | None  # of the loss at `tokens`; leave-one-run-out range, not a confidence interval
+    n_refits: int
+    extrapolation: Mapping[str, float]  # factor by which each input and the tokens lie outside what was fitted; 1 within
+    warnings: tuple[str, ...]
+
+
+def plan(fit: Fit, inputs: Mapping[str, float], min_gain: float, *, tokens_per_second: float | None = None) -> Budget:
+    """Tokens worth their cost for the model that `inputs` describes by the law's column names.
+
+    Without `tokens_per_second` the step is a doubling of the tokens; with it, the speed of one GPU, it is a GPU-hour. The
+    fit's refits, where it has any, give the ranges.
+    """
+    inputs, min_gain = checked_inputs(fit, inputs), checked_positive("The least gain", min_gain)
+    step, gain = _step(tokens_per_second)
+    between = (fit.ranges["n_tokens"][0], FARTHEST * fit.ranges["n_tokens"][1])
+    tokens = tokens_worth(fit.law, inputs, min_gain, gain, between=between)
+    tokens_range = ends([tokens_worth(refit.law, inputs, min_gain, gain, between=between) for refit in fit.refits])
+    return Budget(
+        status=_status(tokens, between),
+        step=step,
+        min_gain=min_gain,
+        tokens=tokens,
+        loss=loss_at(fit.law, tokens, **inputs),
+        gain=gain(fit.law, inputs, tokens),
+        hours=None if tokens_per_second is None else tokens / tokens_per_second / SECONDS_PER_HOUR,
+        tokens_range=tokens_range,
+        loss_range=ends([loss_at(refit.law, tokens, **inputs) for refit in fit.refits]),
+        n_refits=len(fit.refits),
+        extrapolation=extrapolation(fit, {**inputs, "n_tokens": tokens}),
+        warnings=warnings(fit, {**inputs, "n_tokens": tokens}, {"the tokens worth their cost": tokens_range}),
+    )
+
+
+def _step(tokens_per_second: float | None) -> tuple[str, Gain]:
+    if tokens_per_second is None:
+        return "doubling", doubling_gain
+    speed = checked_positive("The speed in tokens per second", tokens_per_second)
+    return "GPU-hour", partial(hour_gain, tokens_per_second=speed)
+
+
+def _status(tokens: float, between: tuple[float, float]) -> BudgetStatus:
+    at_ends = {between[0]: BudgetStatus.BELOW_FROM_START, between[1]: BudgetStatus.NEVER_BELOW}
+    return at_ends.get(tokens, BudgetStatus.FOUND)
