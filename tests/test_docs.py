@@ -1,0 +1,36 @@
+"""The documentation says what the program does: every command is explained, what is generated is fresh, and links lead somewhere.
+
+That each law has its section is tested with the laws; that each layer is listed, with the layers.
+"""
+
+import re
+import runpy
+from pathlib import Path
+
+import click
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CLI_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))
+COMMANDS = {context.command_path: context.command for context in CLI_PAGE["contexts"]()}
+PAGES = [path for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "studies/**/*.md") for path in ROOT.glob(pattern)]
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_and_every_option_has_help(command):
+    assert command.help
+    unexplained = [option.opts[-1] for option in command.params if isinstance(option, click.Option) and not option.help]
+    assert not unexplained
+
+
+def test_the_page_of_commands_is_what_their_help_says():
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert page == CLI_PAGE["page"](), "docs/cli.md is out of date: run python docs/generate_cli.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_that_exist(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL)
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)", text) if not re.match(r"[a-z]+:", target)]
+    missing = [target for target in targets if target and not (page.parent / target).exists()]
+    assert not missing

@@ -1,0 +1,216 @@
+import math
+import time
+from itertools import pairwise
+
+import pytest
+import torch
+
+from prunescale.errors import DataError, TrainingError
+from prunescale.recipe import TrainRecipe
+from prunescale.training import Tokens, held_out_windows, loop, loss_function, mean_loss, summed_loss, train_
+from prunescale.training.loop import adamw, train_step
+
+CPU = torch.device("cpu")
+SAYING = torch.tensor(list(b"never odd or even; ")) + 1
+EASY = Tokens(SAYING.repeat(40), None)
+HELD_OUT = Tokens(SAYING.repeat(8), None)
+
+
+def recipe(**entries) -> TrainRecipe:
+    """Twelve steps of 4 x 16 tokens."""
+    plain = {"data": "d", "held_out": "h", "tokens": 768, "learning_rate": 0.01, "sequence_length": 16, "batch_tokens": 64}
+    return TrainRecipe(**{**plain, "n_measurements": 4, **entries})
+
+
+def train(model, **entries):
+    return train_(model, EASY, HELD_OUT, recipe(**entries), device=CPU)
+
+
+@torch.no_grad()
+def plain_loss(model, windows) -> float:
+    """Token by token: minus the logarithm of the probability that the model gave it."""
+    losses = []
+    for row in windows:
+        for position in range(1, len(row)):
+            logits = model(input_ids=row[None, :position]).logits[0, -1].double()
+            losses.append(float(logits.exp().sum().log() - logits[row[position]]))
+    return sum(losses) / len(losses)
+
+
+def test_the_mean_loss_is_that_of_a_plain_loop(make_model):
+    model = make_model()
+    windows = held_out_windows(HELD_OUT, 10, 70)
+    expected = plain_loss(model, windows)
+    for batch in (1, 3, 100):
+        # float32 logits of order 10, summed in another order: 1e-6 each, and a mean of 70 of them.
+        assert mean_loss(summed_loss(model), windows, batch=batch, device=CPU) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_curve_begins_with_the_model_as_it_was(make_model):
+    before = plain_loss(make_model(), held_out_windows(HELD_OUT, 16))
+    point = train(make_model()).points[0]
+    assert (point.n_tokens, point.learning_rate, point.phase, point.seconds) == (0, 0.0, "before", 0.0)
+    assert point.loss == pytest.approx(before, abs=1e-5)  # as above
+
+
+def test_the_curve_says_where_the_schedule_stood(make_model):
+    curve = train(make_model(), warmup_tokens=128, decay_fraction=0.5, first_measurement=64, n_measurements=12)
+    # Twelve steps, two of warm-up and six of decay. Log-spaced over twelve steps, 12 measurements round to these:
+    assert [point.n_tokens // 64 for point in curve.points] == [0, 1, 2, 3, 4, 5, 6, 8, 10, 12]
+    at = {point.n_tokens // 64: point for point in curve.points}
+    assert [at[step].phase for step in (0, 1, 2, 3, 6, 8, 12)] == [
+        "before",
+        "warm-up",
+        "warm-up",
+        "constant",
+        "constant",
+        "decay",
+        "decay",
+    ]
+    rates = {1: 0.005, 2: 0.01, 6: 0.01, 8: 0.01 * 5 / 7, 12: 0.01 / 7}
+    assert {step: at[step].learning_rate for step in rates} == pytest.approx(rates, rel=1e-12)
+
+
+def test_an_easy_text_is_learned_and_the_model_is_the_last_points(make_model):
+    model = make_model()
+    curve = train(model, tokens=64 * 60)
+    assert curve.points[-1].loss < 0.5 * curve.points[0].loss
+    assert curve.points[-1].loss == pytest.approx(plain_loss(model, held_out_windows(HELD_OUT, 16)), abs=1e-5)  # as above
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_training_twice_is_the_same_to_the_last_bit(make_model):
+    models = make_model(), make_model()
+    first, second = ([point.loss for point in train(model, seed=4).points] for model in models)
+    assert first == second
+    assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True))
+    assert [point.loss for point in train(make_model(), seed=5).points][1:] != first[1:]
+
+
+def test_the_first_pass_before_the_clock_changes_nothing(make_model, monkeypatch):
+    with_it = [point.loss for point in train(make_model()).points]
+    monkeypatch.setattr(loop, "compile_backward", lambda *arguments: None)
+    assert [point.loss for point in train(make_model()).points] == with_it
+
+
+def test_seconds_are_those_of_training_alone(make_model, monkeypatch):
+    def slow_mean_loss(*arguments, **options):
+        time.sleep(0.15)
+        return mean_loss(*arguments, **options)
+
+    monkeypatch.setattr(loop, "mean_loss", slow_mean_loss)
+    began = time.perf_counter()
+    curve = train(make_model())
+    whole = time.perf_counter() - began
+    seconds = [point.seconds for point in curve.points]
+    assert all(before < after for before, after in pairwise(seconds))
+    assert curve.seconds == seconds[-1]
+    assert curve.seconds < whole - 0.15 * len(curve.points)
+    assert curve.tokens_per_second == 768 / curve.seconds
+    assert curve.device.startswith("CPU")
+    assert 20e6 < curve.peak_memory_bytes < 20e9  # a process with torch in it; kilobytes taken for bytes would fail
+
+
+def test_steps_and_points_are_told_as_they_come(make_model):
+    told = []
+    curve = train_(
+        make_model(),
+        EASY,
+        HELD_OUT,
+        recipe(n_measurements=2, first_measurement=128, tokens=192),
+        device=CPU,
+        on_step=told.append,
+        on_point=told.append,
+    )
+    assert told == [curve.points[0], 64, 128, curve.points[1], 192, curve.points[2]]
+
+
+def test_a_model_with_dropout_is_measured_without(make_model):
+    before = plain_loss(make_model(), held_out_windows(HELD_OUT, 16))
+    assert train(make_model(attention_dropout=0.5)).points[0].loss == pytest.approx(before, abs=1e-5)  # as above
+
+
+def test_a_loss_that_is_no_number_ends_it(make_model):
+    with pytest.raises(TrainingError, match=r"loss is nan after [\d,]+ tokens at learning rate 1e\+30: nothing was stored; try"):
+        train(make_model(), learning_rate=1e30)
+    damaged = make_model()
+    damaged.model.norm.weight.data[0] = math.nan
+    with pytest.raises(TrainingError, match="held-out loss is nan before any training: the model is damaged"):
+        train(damaged)
+
+
+def test_too_little_text(make_model):
+    with pytest.raises(DataError, match="The held-out text has 16 tokens"):
+        train_(make_model(), EASY, Tokens(EASY.ids[:16], None), recipe(), device=CPU)
+    with pytest.raises(DataError, match=r"The training text has 80 tokens, and a batch of 4 x 16 needs 81"):
+        train_(make_model(), Tokens(EASY.ids[:80], None), HELD_OUT, recipe(), device=CPU)
+
+
+def test_the_gradient_is_clipped():
+    # Of 3 a + 4 b the gradient is (3, 4), of length 5; cut to length 1 and times a rate of a half it is (0.3, 0.4).
+    weight = torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([weight], lr=9.0)
+    mean = train_step(lambda ids: 2 * (3 * weight[0] + 4 * weight[1]), torch.zeros(1, 3), optimizer, 0.5, clip=1.0)
+    assert float(mean) == 0
+    assert weight.tolist() == pytest.approx([-0.3, -0.4], rel=1e-5)  # torch adds 1e-6 to the length that it divides by
+    train_step(lambda ids: 2 * (3 * weight[0] + 4 * weight[1]), torch.zeros(1, 3), optimizer, 0.5, clip=10.0)
+    assert weight.tolist() == pytest.approx([-1.8, -2.4], rel=1e-5)  # not cut: (1.5, 2.0) more
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weight_decay_is_for_matrices(make_model, tied):
+    model = make_model(tied=tied)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = adamw(model, recipe(learning_rate=0.1, weight_decay=0.5, beta1=0.8, beta2=0.99))
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.99)}
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        kept = 1.0 if "norm" in name else 1 - 0.1 * 0.5
+        assert torch.allclose(parameter, kept * before[name], rtol=1e-6, atol=0), name  # one product in float32
+
+
+def test_bfloat16_rounds_the_products_and_not_the_weights(make_model):
+    losses = {}
+    for dtype in ("float32", "bfloat16", "auto"):
+        model = make_model()
+        losses[dtype] = [point.loss for point in train(model, dtype=dtype).points]
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert losses["auto"] == losses["float32"]  # on a CPU
+    assert losses["bfloat16"] != losses["float32"]
+    # Products have a relative error of 2^-9; logits of order 10 then are 0.02 to 0.05 off, a mean over 144 tokens less.
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.05)
+
+
+@pytest.mark.parametrize(("wanted", "compiled"), [("auto", 0), ("off", 0), ("on", 1)])
+def test_on_a_cpu_only_who_asks_gets_a_compiled_loss(make_model, monkeypatch, wanted, compiled):
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: calls.append(function) or function)
+    train(make_model(), tokens=64, compile=wanted)
+    assert len(calls) == compiled
+
+
+def test_a_model_in_another_dtype_is_trained_in_float32(make_model):
+    model = make_model().bfloat16()
+    train(model, tokens=64)
+    assert model.dtype == torch.float32
+    assert loss_function(model, CPU)(EASY.ids[None, :9]).dtype == torch.float32
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_ten_compiled_steps_on_a_gpu_are_those_of_a_cpu(make_model):
+    entries = recipe(tokens=640, learning_rate=0.003, first_measurement=64, n_measurements=10)
+    device = torch.device("cuda")
+    on_cpu = train_(make_model(), EASY, HELD_OUT, entries, device=CPU)
+    model = make_model()
+    on_gpu = train_(model, EASY, HELD_OUT, entries, device=device)
+    assert next(model.parameters()).device.type == "cuda"
+    assert [point.n_tokens for point in on_gpu.points] == [point.n_tokens for point in on_cpu.points]
+    # bfloat16 against float32, as above; ten steps of Adam, whose first go by the gradient's sign, add as much again.
+    assert [point.loss for point in on_gpu.points] == pytest.approx([point.loss for point in on_cpu.points], abs=0.1)
+    assert on_cpu.points[0].loss - on_cpu.points[-1].loss > 0.5
+    assert on_gpu.peak_memory_bytes > 0
+    assert on_gpu.device == torch.cuda.get_device_name(device)
