@@ -69,7 +69,7 @@ def conclude(problem: Problem, optimum: Optimum, *, min_tokens: float, phases: C
     return Fit(
         law=law,
         status=_status(optimum, known),
-        notes=notes(law, optimum.at_bound, known, problem.points.left_out),
+        notes=notes(law, columns, optimum.at_bound, known, problem.points.left_out),
         objective=problem.objective,
         fixed=problem.fixed,
         min_tokens=min_tokens,

@@ -8,6 +8,7 @@ from prunescale.fitting import Fit, FitStatus
 
 NOT_EXTRAPOLATED = ("loss_before",)  # it is added, not scaled by: the law says the same at any value
 WIDE = 2.0  # refits that differ by this factor make an answer shaky
+SAME = 1.01  # rates that whole blocks allow differ this little between sizes; within it nothing counts as outside
 
 
 def checked_inputs(fit: Fit, inputs: Mapping[str, float]) -> dict[str, float]:
@@ -26,9 +27,10 @@ def checked_positive(name: str, value: float, *, below: float = inf) -> float:
 
 
 def extrapolation(fit: Fit, asked: Mapping[str, float]) -> dict[str, float]:
-    """For each input, the factor by which it lies above the most or below the least that was fitted; 1 within."""
+    """For each input, the factor by which it lies above the most or below the least that was fitted; 1 within, or just outside."""
     scaled = [name for name in asked if name not in NOT_EXTRAPOLATED]
-    return {name: max(1.0, asked[name] / fit.ranges[name][1], fit.ranges[name][0] / asked[name]) for name in scaled}
+    factors = {name: max(asked[name] / fit.ranges[name][1], fit.ranges[name][0] / asked[name]) for name in scaled}
+    return {name: factor if factor > SAME else 1.0 for name, factor in factors.items()}
 
 
 def warnings(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[float, float] | None]) -> tuple[str, ...]:

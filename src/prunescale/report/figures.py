@@ -20,7 +20,7 @@ def recovery_figure(curves: Sequence[RecoveryCurve]) -> "Figure":
     from matplotlib.figure import Figure
 
     sizes = sorted({curve.n_params_before for curve in curves})
-    rates = sorted({curve.pruning_rate for curve in curves})
+    rates = sorted({round(curve.pruning_rate, 3) for curve in curves})
     figure = Figure(figsize=(WIDTH_OF_A_PANEL * len(sizes) + 0.6, HEIGHT), layout="constrained")
     panels = figure.subplots(1, len(sizes), squeeze=False)[0]
     for panel, size in zip(panels, sizes, strict=True):
@@ -31,8 +31,8 @@ def recovery_figure(curves: Sequence[RecoveryCurve]) -> "Figure":
 
 def draw_model(panel: Any, curves: Sequence[RecoveryCurve], rates: Sequence[float]) -> None:
     for curve in curves:
-        colour = COLOURS[rates.index(curve.pruning_rate) % len(COLOURS)]
-        label = f"{100 * curve.pruning_rate:.0f} % pruned"
+        colour = COLOURS[rates.index(round(curve.pruning_rate, 3)) % len(COLOURS)]
+        label = f"{100 * curve.pruning_rate:.3g} % pruned"
         panel.plot(curve.n_tokens, curve.loss, "o", color=colour, markersize=4, label=label)
         panel.plot(curve.line_tokens, curve.line_loss, "-" if curve.fitted else "--", color=colour, linewidth=1.5)
     first = curves[0]
