@@ -5,16 +5,14 @@
 Prints a table; --keep adds it to benchmarks/results.md under that name of the machine.
 """
 
-import argparse
-import platform
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from statistics import median
 
-HERE = Path(__file__).parent
+from keep import arguments, keep
+
 REPEATS = 20
 CASES = {
     "`prunescale --help`": ([str(Path(sys.executable).with_name("prunescale")), "--help"], 0.15),
@@ -45,21 +43,12 @@ def table(times: dict[str, list[float]]) -> str:
     return "\n".join(["| seconds | best | median | target |", "| --- | --- | --- | --- |", *rows])
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How long prunescale takes to start.")
-    parser.add_argument("--keep", metavar="MACHINE", help="add the table to benchmarks/results.md under this name of the machine")
-    machine = parser.parse_args().keep
+    machine = arguments("How long prunescale takes to start.").keep
     found = table(measure())
     print(found)
     if machine:
-        how = f"{machine}, commit {commit()}, Python {platform.python_version()}; wall time of {REPEATS} runs each"
-        with (HERE / "results.md").open("a", encoding="utf-8") as results:
-            results.write(f"\n## Start-up, {date.today()}\n\n{how} (`start_up.py`).\n\n{found}\n")
+        keep("Start-up", machine, f"wall time of {REPEATS} runs each (`start_up.py`)", found)
 
 
 if __name__ == "__main__":

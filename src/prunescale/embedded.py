@@ -16,17 +16,25 @@ TEXTS = ("post-training", "held-out")
 
 def model_folder(name: str) -> Path:
     """The folder of an embedded model. Raises AssetError for a name that isn't one, and for a model that is not there."""
-    return existing(name, MODELS, ROOT / "models" / name, "model.safetensors", "model")
+    refuse_unknown(name, MODELS, "model")
+    folder = ROOT / "models" / name
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        refuse_missing(folder / file)
+    return folder
 
 
 def text_file(name: str) -> Path:
     """An embedded text. Raises AssetError as model_folder does."""
-    return existing(name, TEXTS, ROOT / "text" / f"{name}.txt", "", "text")
+    refuse_unknown(name, TEXTS, "text")
+    return refuse_missing(ROOT / "text" / f"{name}.txt")
 
 
-def existing(name: str, names: tuple[str, ...], place: Path, file: str, what: str) -> Path:
+def refuse_unknown(name: str, names: tuple[str, ...], what: str) -> None:
     if name not in names:
         raise AssetError(f"There is no embedded {what} {name!r}: choose {', '.join(names[:-1])} or {names[-1]}.")
-    if not (place / file).is_file():
-        raise AssetError(f"The embedded {what} {name!r} should be at {place / file} and is not there: install prunescale again.")
-    return place
+
+
+def refuse_missing(file: Path) -> Path:
+    if not file.is_file():
+        raise AssetError(f"A file that comes with prunescale is missing, {file}: install prunescale again.")
+    return file

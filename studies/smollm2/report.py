@@ -1,6 +1,6 @@
 """Tables and figure of this study, from curves.json alone.
 
-    python studies/smollm2/report.py     writes results.md and excess.png beside it
+python studies/smollm2/report.py     writes results.md and excess.png beside it
 """
 
 from pathlib import Path
@@ -50,12 +50,13 @@ def fit_table(fits: dict[str, Fit]) -> str:
 
 
 def run_table(runs: list[Run]) -> str:
-    lines = ["| rate | blocks left | tokens/s | minutes | GPU memory, GB | FLOPs |", "| --- |" + " ---: |" * 5]
+    lines = ["| rate | blocks left | tokens/s | minutes | GPU memory, GB | FLOPs | TFLOP/s |", "| --- |" + " ---: |" * 6]
     for run in runs:
         blocks = round(30 * (1 - run.pruning_rate))
         memory = (run.peak_memory_bytes or 0) / 1e9
         lines.append(
-            f"| {run.pruning_rate:.1f} | {blocks} | {run.tokens_per_second:,.0f} | {run.seconds / 60:.1f} | {memory:.0f} | {run.flops:.2e} |"
+            f"| {run.pruning_rate:.1f} | {blocks} | {run.tokens_per_second:,.0f} | {run.seconds / 60:.1f} | {memory:.0f} "
+            f"| {run.flops:.2e} | {run.flops / run.seconds / 1e12:.0f} |"
         )
     return "\n".join(lines)
 
@@ -71,7 +72,9 @@ def excess_figure(found: Fit, table: Columns) -> Figure:
         excess, predicted = curve["loss"] - curve["loss_before"], found.predict(curve) - curve["loss_before"]
         axes.plot(curve["n_tokens"], excess, "o", color=colour, markersize=4, label=f"{rate:.0%} of the blocks pruned")
         axes.plot(curve["n_tokens"][seen], predicted[seen], "-", color=colour, linewidth=1.5)
-    axes.set(xscale="log", yscale="log", xlabel="tokens trained on after pruning", ylabel="loss above the control's (nats per token)")
+    axes.set(
+        xscale="log", yscale="log", xlabel="tokens trained on after pruning", ylabel="loss above the control's (nats per token)"
+    )
     axes.set_yticks([0.05, 0.1, 0.2, 0.5, 1.0], ["0.05", "0.1", "0.2", "0.5", "1"])
     axes.minorticks_off()
     axes.set_title("SmolLM2-135M: dots measured, lines the P2 law over the control", fontsize=9.5)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from prunescale.errors import DataError
+from prunescale.errors import DataError, PruningError
 from prunescale.models import family_of
 from prunescale.pruning.calibrate import block_angles
 
@@ -65,3 +65,12 @@ def test_less_than_one_sequence_is_refused(make_model, token_ids):
     block_angles(model, family_of(model.config), token_ids[:50], sequence_length=50)
     with pytest.raises(DataError, match="one sequence of 51 tokens at least, got 50"):
         block_angles(model, family_of(model.config), token_ids[:50], sequence_length=51)
+
+
+@pytest.mark.parametrize("place", ["model.layers.1.mlp.down_proj", "model.norm"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_damaged_model_has_no_scores(make_model, token_ids, place, value):
+    model = make_model()
+    model.get_submodule(place).weight.data.view(-1)[3] = value
+    with pytest.raises(PruningError, match="not finite, so it is damaged"):
+        block_angles(model, family_of(model.config), token_ids, sequence_length=50)

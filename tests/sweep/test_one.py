@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from prunescale import __version__
-from prunescale.errors import ModelError, PruningError
+from prunescale.errors import DataError, ModelError, PruningError
 from prunescale.models import load, named_from_anywhere, save
 from prunescale.pruning import prune
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
@@ -79,7 +79,7 @@ def test_a_recipe_from_beginning_to_end(recipe, tmp_path):
     assert run.recipe == recipe.to_dict()
     assert run.recipe_hash == recipe.hash
     assert (run.kind, run.base, run.pruning_method) == ("post-training", recipe.base, "block-influence")
-    assert run.name == f"{recipe.base} block-influence 0.250"
+    assert run.name == "base block-influence 0.250"
     assert run.pruning_rate == 2720 / N_BEFORE
     assert (run.n_params_before, run.n_params_non_embedding) == (N_BEFORE, N_AFTER)
     assert (run.n_params_embedding, run.n_params_head) == (VOCABULARY * 16, 0)
@@ -121,7 +121,7 @@ def test_the_same_recipe_gives_the_same_curve(recipe):
 def test_a_control_without_pruning(recipe):
     run, trained = run_recipe(replace(recipe, prune=None), device=CPU)
     check(run)
-    assert (run.pruning_rate, run.pruning_method, run.name) == (0.0, None, f"{recipe.base} unpruned")
+    assert (run.pruning_rate, run.pruning_method, run.name) == (0.0, None, "base unpruned")
     assert run.n_params_before == run.n_params_non_embedding == N_BEFORE
     assert run.points[0].loss == pytest.approx(run.loss_before, **SAME)
     assert "pruning" not in trained.lineage
@@ -168,12 +168,12 @@ def test_a_damaged_base_is_found_before_training(make_checkpoint, recipe, tmp_pa
     damaged = make_checkpoint()
     damaged.model.model.norm.weight.data[0] = float("nan")
     trained_on = []
+    of_damaged = replace(recipe, base=str(save(damaged, tmp_path / "damaged")))
+    progress = Progress(step=trained_on.append)
+    with pytest.raises(PruningError, match="not finite, so it is damaged"):
+        run_recipe(of_damaged, device=CPU, progress=progress)
     with pytest.raises(ModelError, match="The held-out loss of damaged is nan"):
-        run_recipe(
-            replace(recipe, base=str(save(damaged, tmp_path / "damaged"))),
-            device=CPU,
-            progress=Progress(step=trained_on.append),
-        )
+        run_recipe(replace(of_damaged, prune=None), device=CPU, progress=progress)
     assert trained_on == []
 
 
@@ -190,3 +190,20 @@ def test_progress_is_told(recipe):
     assert stages == ["loading", "pruning", "measuring the loss before pruning", "training"]
     assert steps == [64, 128, 192, 256, 320, 384]
     assert tuple(points) == run.points
+
+
+def test_a_run_names_its_base_the_same_from_any_folder(recipe, tmp_path, monkeypatch):
+    # In one step it was stored as written, in two as `prune` writes it: the two would not have been fitted as one base.
+    monkeypatch.chdir(tmp_path)
+    relative = replace(recipe, base="base")
+    run, trained = run_recipe(relative, device=CPU)
+    control, _ = run_recipe(replace(relative, prune=None), device=CPU)
+    assert run.base == control.base == trained.lineage["pruning"]["base"] == str(tmp_path / "base")
+    assert run.recipe["base"] == "base"
+    assert run.recipe_hash == relative.hash
+
+
+def test_sequences_longer_than_the_model_was_made_for_are_refused(recipe):
+    long = replace(recipe, train=replace(recipe.train, sequence_length=129, batch_tokens=258, tokens=258))
+    with pytest.raises(DataError, match="Sequences of 129 tokens are too long for base, which was made for 128"):
+        run_recipe(long, device=CPU)

@@ -19,6 +19,7 @@ SMALLER, LARGEST = ("0.4m", "1m"), "2.7m"
 RATES = {"0.4m": (0.25, 0.5), "1m": (0.25, 0.5), "2.7m": (0.25, 0.375)}
 RATE_NOT_RUN = 0.5
 TOKENS, MIN_TOKENS = 131_072, 16_384  # of a run; from which on the law is fitted, the warm-up behind
+BATCH_TOKENS, WARMUP_TOKENS, HELD_OUT_TOKENS = 2048, 8192, 16_384
 LEARNING_RATES = {"0.4m": 7e-4, "1m": 4.7e-4, "2.7m": 2.8e-4}  # 0.045 over the width
 MIN_GAIN = 0.1  # nats per doubling: what more training must bring to be worth it
 
@@ -41,8 +42,8 @@ def demo(folder: Path, as_json: bool) -> None:
     from prunescale.report import recovery_curves, recovery_figure, save_png
     from prunescale.runs.table import columns
 
-    store = folder / "runs.db"
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_if_incomplete()
+    store = folder_for(folder) / "runs.db"
     done = {name: [run_or_find(recipe(name, rate), store, as_json) for rate in rates] for name, rates in RATES.items()}
     seen = columns([run for name in SMALLER for run in done[name]])
     # Two sizes give two equations for the floor, and it has three constants: the one that no size changes is left out.
@@ -63,6 +64,26 @@ def demo(folder: Path, as_json: bool) -> None:
         show(found, done, budget, folder)
 
 
+def refuse_if_incomplete() -> None:
+    """Raise AssetError if any model or text is missing: now, not when its turn comes."""
+    from prunescale import embedded
+
+    for name in RATES:
+        embedded.model_folder(name)
+    for name in embedded.TEXTS:
+        embedded.text_file(name)
+
+
+def folder_for(folder: Path) -> Path:
+    from prunescale.errors import StoreError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made ({error.strerror}): name another folder with --dir.") from error
+    return folder
+
+
 def recipe(name: str, rate: float) -> "Recipe":
     """How the demo prunes and trains one model."""
     from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
@@ -73,11 +94,11 @@ def recipe(name: str, rate: float) -> "Recipe":
         tokens=TOKENS,
         learning_rate=LEARNING_RATES[name],
         sequence_length=256,
-        batch_tokens=2048,
-        warmup_tokens=8192,
+        batch_tokens=BATCH_TOKENS,
+        warmup_tokens=WARMUP_TOKENS,
         n_measurements=8,
         first_measurement=MIN_TOKENS,
-        held_out_tokens=16_384,
+        held_out_tokens=HELD_OUT_TOKENS,
     )
     return Recipe(base=f"embedded:{name}", prune=PruneRecipe(rate=rate), train=train)
 
@@ -111,7 +132,8 @@ def predictions(found: "Fit", runs: "Sequence[Run]") -> list[dict[str, Any]]:
     from prunescale.runs.table import columns
 
     rates = {run.id: run.pruning_rate for run in runs}
-    return [{"pruning_rate": rates[each.run], **asdict(each)} for each in errors(found, columns(runs))]
+    found_errors = sorted(errors(found, columns(runs)), key=lambda each: rates[each.run])
+    return [{"pruning_rate": rates[each.run], **asdict(each)} for each in found_errors]
 
 
 def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> dict[str, Any]:
@@ -141,7 +163,7 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
 
     constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
     click.echo(f"{found.law.title} fitted to the {' and '.join(SMALLER)} models: {found.n_points} points of {found.n_runs} runs")
-    click.echo(f"  L = {found.law.formula}\n  {constants}")
+    click.echo(f"  L = {found.law.formula}\n  {constants}\n")
     print_table(
         f"What it predicts for the {LARGEST} model, which it has not seen, after {count(TOKENS)} tokens",
         ["pruned", "loss before", "measured", "predicted", "error", "error of excess"],
@@ -157,6 +179,7 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
             for each in predictions(found, done[LARGEST])
         ],
     )
+    click.echo()
     print_facts(
         {
             f"{LARGEST} pruned by {100 * RATE_NOT_RUN:.0f} %, not run": f"worth {count(budget.tokens)} tokens "

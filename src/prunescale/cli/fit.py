@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prunescale.runs import Run
 
 
-@click.command()
+@click.command(short_help="Fit a scaling law to runs.")
 @click.argument("source")
 @click.option("--law", default="p2", show_default=True, help="p2, average-parameter or hoffmann.")
 @click.option(
@@ -40,23 +40,36 @@ def fit(
     """Fit a scaling law to the runs in SOURCE, a store (runs.db) or a file of exported runs (JSON)."""
     from prunescale.cli.output import print_json
     from prunescale.fitting import fit as fit_law
-    from prunescale.fitting import jackknife, save_fit, to_dict
+    from prunescale.fitting import jackknife, to_dict
     from prunescale.runs.table import columns
 
+    chosen = law_named(law)
+    wanted = phases_named(phases)
     runs = runs_from(source, base)
     table = columns(runs)
-    wanted = None if phases == "all" else tuple(phase.strip() for phase in phases.split(","))
-    found = fit_law(law_named(law), table, fixed=dict(fix), objective=objective, min_tokens=min_tokens or 0, phases=wanted)
+    found = fit_law(chosen, table, fixed=dict(fix), objective=objective, min_tokens=min_tokens or 0, phases=wanted)
     if refits and found.n_runs > 1:
         found = jackknife(found, table)
     if out:
-        save_fit(found, out)
+        write(found, out)
     if as_json:
         print_json({**to_dict(found), "file": str(out) if out else None})
     else:
         print_fit(found, runs, table)
         if out:
             click.echo(f"Written to {out}")
+
+
+def write(found: "Fit", out: Path) -> None:
+    from prunescale.errors import FitError
+    from prunescale.fitting import save_fit
+
+    try:
+        save_fit(found, out)
+    except OSError as error:
+        raise FitError(
+            f"The fit cannot be written to {out} ({error.strerror}): name a file in a folder that is there."
+        ) from error
 
 
 def runs_from(source: str, bases: tuple[str, ...] = ()) -> "list[Run]":
@@ -69,7 +82,8 @@ def runs_from(source: str, bases: tuple[str, ...] = ()) -> "list[Run]":
     else:
         with Store.open(source) as store:
             runs = list(store.list())
-    chosen = [run for run in runs if not bases or run.base in bases]
+    named = {*bases, *(str(Path(base).expanduser().resolve()) for base in bases)}  # a run names its base's folder in full
+    chosen = [run for run in runs if not bases or run.base in named]
     if not chosen:
         known = ", ".join(sorted({run.base for run in runs})) or "none"
         raise StoreError(f"{source} holds no runs of {', '.join(bases) or 'any model'}; base models there: {known}.")
@@ -85,44 +99,65 @@ def law_named(name: str) -> Any:
     return LAWS[name]
 
 
+def phases_named(names: str) -> tuple[str, ...] | None:
+    """The learning-rate phases of a --phases option; None for all."""
+    from typing import get_args
+
+    from prunescale.errors import FitError
+    from prunescale.runs import Phase
+
+    if names == "all":
+        return None
+    wanted = tuple(name.strip() for name in names.split(","))
+    for name in wanted:
+        if name not in get_args(Phase):
+            raise FitError(f"There is no learning-rate phase {name!r}: choose among {', '.join(get_args(Phase))}, or all.")
+    return wanted
+
+
 def print_fit(found: "Fit", runs: "list[Run]", table: Any) -> None:
-    from prunescale.cli.output import print_facts, print_paragraph, print_table
+    from prunescale.cli.output import count, print_facts, print_paragraph, print_table
     from prunescale.fitting import errors
 
     ranges, sure = found.refit_ranges(), found.standard_errors
     rows = [
-        [name, f"{value:.4g}", sigma(found, name, sure.get(name)), interval(ranges.get(name))]
+        [name, f"{value:.4g}", sigma(found, name, sure.get(name)), interval(None if name in found.fixed else ranges.get(name))]
         for name, value in found.law.constants().items()
     ]
     click.echo(f"{found.law.title}: L = {found.law.formula}")
-    click.echo(f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}")
+    click.echo(f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}\n")
     print_table("", ["constant", "value", "standard error", "range leaving out one run"], rows)
-    names = {run.id: run.name for run in runs}
+    at_end = {each.run: each for each in errors(found, table)}
+    click.echo()
     print_table(
         "At the end of each run",
-        ["run", "tokens", "measured", "fitted", "error", "error of excess"],
+        ["run", "tokens", "measured", "fitted", "error", "of excess"],
         [
             [
-                names[each.run],
-                f"{each.n_tokens:,.0f}",
+                run.name,
+                count(each.n_tokens),
                 f"{each.loss:.4f}",
                 f"{each.predicted:.4f}",
                 f"{100 * each.error:+.2f} %",
                 percent(each.excess_error),
             ]
-            for each in errors(found, table)
+            for run in runs
+            if (each := at_end.get(run.id))
         ],
     )
+    click.echo()
+    excess = "" if found.r2_excess is None else f", {found.r2_excess:.4f} of the excess over the loss before pruning"
     print_facts(
         {
-            "RMSE": f"{found.rmse:.5f} nats",
-            "R2": f"{decimals(found.r2)} of the loss, {decimals(found.r2_excess)} of the excess over the loss before pruning",
-            "Huber": f"{found.huber:.3e} (delta 1e-3 on the log loss, summed)",
-            "ASD": f"{decimals(found.asd)} nats per million tokens",
-            "Status": found.status.name.lower().replace("_", " "),
+            "RMSE": f"{found.rmse:.4f} nats per token",
+            "R2": f"{decimals(found.r2)} of the loss{excess}",
+            "Huber": f"{found.huber:.2e}, summed over the log losses, delta 1e-3",
+            "ASD": "unknown" if found.asd is None else f"{found.asd:.3g} nats per million tokens, the mean error of the slope",
+            "Status": f"{found.status.name.lower().replace('_', ' ')}. {found.status.value}",
         }
     )
-    print_paragraph(" ".join((found.status.value, *found.notes)))
+    for note in found.notes:
+        print_paragraph(note, first="- ", rest="  ")
 
 
 def sigma(found: "Fit", name: str, value: float | None) -> str:

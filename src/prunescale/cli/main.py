@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(error.format_message() + where, arguments)
     except (PrunescaleError, click.ClickException) as error:
         fail(error.format_message() if isinstance(error, click.ClickException) else str(error), arguments)
+    except BrokenPipeError:  # whoever reads our output has seen enough, as in `prunescale runs export | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted; the store of runs is as it was after the last finished run.", err=True)
         sys.exit(INTERRUPTED)

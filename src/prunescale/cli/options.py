@@ -1,9 +1,14 @@
 """Options and kinds of values that several commands share."""
 
-from collections.abc import Callable
+import functools
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
+
+from prunescale.errors import TrainingError
 
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
@@ -52,29 +57,35 @@ def chosen_device(name: str) -> Any:
     """The torch device of a --device option."""
     import torch
 
-    from prunescale.errors import TrainingError
-
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(name)
     except RuntimeError as error:
         raise TrainingError(f"There is no device {name!r}: use cpu, cuda or cuda:1, say.") from error
-    if found.type not in ("cpu", "cuda") or (found.type == "cuda" and not torch.cuda.is_available()):
+    n_devices = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(found.type, 0)
+    if (found.index or 0) >= n_devices:
         raise TrainingError(f"The device {name!r} is not to be had on this machine: use cpu, or auto.")
     return found
+
+
+@contextmanager
+def enough_memory(advice: str) -> Iterator[None]:
+    """A GPU that runs out of memory inside is told of in one line, with what to do."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"The GPU has too little memory free for this: {advice}, or use --device cpu.") from error
 
 
 def needs(extra: str, *modules: str) -> Callable[[Any], Any]:
     """Refuse a command in one line where the packages of an optional extra are not installed."""
 
     def decorate(command: Any) -> Any:
-        import functools
-
         @functools.wraps(command)
         def checked(*arguments: Any, **options: Any) -> Any:
-            import importlib.util
-
             missing = [module for module in modules if importlib.util.find_spec(module) is None]
             if missing:
                 raise click.ClickException(f"This command needs {', '.join(missing)}: pip install 'prunescale[{extra}]'.")

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,37 +30,48 @@ def finite(content: Any) -> Any:
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table with the first column to the left and the others to the right."""
+    """A table with the first column to the left and the others to the right, under its title if it has one.
+
+    On a narrow terminal the first column is folded; in a file or a pipe a table is as wide as it needs."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+        if index == 0:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
-    # Where nobody sets a width, as in a file or a pipe, a table has the width that it needs.
-    console.print(table, width=None if console.is_terminal else 200)
+    if title:
+        click.secho(title, bold=True)
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Names and values, a line each, values under one another."""
+    """Names and values, a line each, values under one another and folded where a line is full."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+        print_paragraph(value, first=f"{name:<{width}}  ", rest=" " * (width + 2))
 
 
-def print_paragraph(text: str) -> None:
+def print_paragraph(text: str, *, first: str = "", rest: str = "") -> None:
+    """A text folded to the terminal's width and to 100 at most, its lines begun as `first` and `rest` say."""
     import shutil
     import textwrap
 
-    click.echo(textwrap.fill(text, min(shutil.get_terminal_size((100, 20)).columns, 100)))
+    width = min(shutil.get_terminal_size((100, 20)).columns, 100)
+    folded = textwrap.fill(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    click.echo(folded or first.rstrip())
 
 
 def count(number: float) -> str:
     """Three digits and a unit: 400k, 2.66M, 1.2B."""
+    number = float(f"{number:.3g}")  # 999,999 is 1M, and not 1e+03k
     for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if number >= unit:
             return f"{number / unit:.3g}{name}"
@@ -86,7 +98,7 @@ def training_progress(title: str, n_tokens: int, quiet: bool) -> "Iterator[Progr
         TimeRemainingColumn(compact=True),
         "{task.fields[loss]}",
     )
-    columns = [TextColumn(part) if isinstance(part, str) else part for part in layout]
+    columns = [TextColumn(part, markup=False) if isinstance(part, str) else part for part in layout]
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(title, total=n_tokens, loss="")
 
@@ -98,3 +110,13 @@ def training_progress(title: str, n_tokens: int, quiet: bool) -> "Iterator[Progr
             step=lambda done: bar.update(task, completed=done),
             point=measured,
         )
+
+
+@contextmanager
+def stages(quiet: bool) -> "Iterator[Callable[[str], None]]":
+    """A line on standard error that says what is being done; nothing where that is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=quiet)
+    with console.status("") as status:
+        yield status.update

@@ -9,10 +9,11 @@ import click
 from prunescale.cli import options
 
 if TYPE_CHECKING:
+    from prunescale.fitting import Fit
     from prunescale.planner import Budget, Forecast
 
 
-@click.command()
+@click.command(short_help="Say how many tokens are worth their cost.")
 @click.argument("fit_file", metavar="FIT", type=click.Path(path_type=Path))
 @click.option(
     "--n-params-before", type=options.COUNT, help="P2: parameters outside embeddings and head before pruning, such as 2.66M."
@@ -50,6 +51,7 @@ def plan(
 
     found = load_fit(fit_file)
     given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate}.items() if value is not None}
+    refuse_other_inputs(found, given)
     budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second)
     at_tokens = forecast(found, given, tokens) if tokens else None
     if as_json:
@@ -62,17 +64,35 @@ def plan(
         print_paragraph(f"Careful: {warning}")
 
 
+def refuse_other_inputs(found: "Fit", given: dict[str, float]) -> None:
+    """Raise a usage error that names the options where the law needs others than were given."""
+    needed = [name for name in found.law.columns if name != "n_tokens"]
+    if set(given) != set(needed):
+        wanted, got = (", ".join(map(option_of, names)) or "none" for names in (needed, given))
+        raise click.UsageError(f"The {found.law.title} in this fit needs {wanted}; given: {got}.")
+
+
+def option_of(column: str) -> str:
+    return "--rate" if column == "pruning_rate" else "--" + column.replace("_", "-")
+
+
 def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
     from prunescale.cli.output import count, span
 
+    often = f"leaving out one run: {span(budget.tokens_range)}"
+    reached = {
+        "FOUND": f"{count(budget.tokens)} ({often})",
+        "BELOW_FROM_START": f"{count(budget.tokens)} or fewer ({often})",
+        "NEVER_BELOW": "as many as can be had",
+    }
     facts = {
-        "Tokens worth spending": f"{count(budget.tokens)} (leaving out one run: {span(budget.tokens_range)})",
-        "Loss there": f"{budget.loss:.4f}{loss_span(budget.loss_range)}, nats per token",
-        "Why there": f"the next {budget.step} gains {budget.gain:.4f}; asked for was {budget.min_gain:g} at least",
+        "Tokens worth spending": reached[budget.status.name],
+        f"Loss at {count(budget.tokens)}": f"{budget.loss:.4f}{loss_span(budget.loss_range)}, nats per token",
+        "Why there": f"from there on a {budget.step} more gains less than {budget.min_gain:g} nats",
     }
     if budget.status.name != "FOUND":
         facts["Why there"] = budget.status.value
-    if budget.hours is not None:
+    if budget.hours is not None and budget.status.name != "NEVER_BELOW":
         facts["Time"] = f"{budget.hours:.3g} hours on one GPU"
     if at_tokens:
         facts[f"Loss at {count(at_tokens.tokens)}"] = f"{at_tokens.loss:.4f}{loss_span(at_tokens.loss_range)}, nats per token"

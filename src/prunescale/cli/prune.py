@@ -7,7 +7,7 @@ import click
 from prunescale.cli import options
 
 
-@click.command()
+@click.command(short_help="Remove whole blocks from a model.")
 @click.argument("model")
 @click.option(
     "--rate", type=float, required=True, help="Share of the parameters outside embeddings and head to remove, between 0 and 1."
@@ -48,29 +48,36 @@ def prune(
     """
     from dataclasses import asdict
 
-    from prunescale.cli.output import print_facts, print_json
+    from prunescale.cli.output import print_facts, print_json, stages
     from prunescale.models import load, named_from_anywhere, refuse_to_overwrite, save
     from prunescale.pruning import prune as prune_checkpoint
+    from prunescale.sweep import refuse_long_sequences
     from prunescale.training import read_tokens
 
     refuse_to_overwrite(out)
     place = options.chosen_device(device)
-    base = load(model, device=place)
-    length = sequence_length or min(512, base.model.config.max_position_embeddings)
-    vocab_size = base.model.config.vocab_size
-    tokens = read_tokens(calibration, base.tokenizer, vocab_size)
-    measured_on = read_tokens(held_out, base.tokenizer, vocab_size) if held_out else None
-    pruned, done = prune_checkpoint(
-        base,
-        method=method,
-        rate=rate,
-        calibration=tokens.ids[:calibration_tokens],
-        sequence_length=length,
-        base=named_from_anywhere(model),
-    )
-    answer: dict[str, Any] = asdict(done)
-    if measured_on:
-        answer |= losses(base, pruned, measured_on, length, held_out_tokens, place)
+    with options.enough_memory("give shorter sequences with --sequence-length"), stages(as_json) as stage:
+        stage("Loading the model")
+        base = load(model, device=place)
+        length = sequence_length or min(512, base.model.config.max_position_embeddings)
+        refuse_long_sequences(base, length)
+        vocab_size = base.model.config.vocab_size
+        stage("Reading the text")
+        tokens = read_tokens(calibration, base.tokenizer, vocab_size)
+        measured_on = read_tokens(held_out, base.tokenizer, vocab_size) if held_out else None
+        stage("Scoring the blocks")
+        pruned, done = prune_checkpoint(
+            base,
+            method=method,
+            rate=rate,
+            calibration=tokens.ids[:calibration_tokens],
+            sequence_length=length,
+            base=named_from_anywhere(model),
+        )
+        answer: dict[str, Any] = asdict(done)
+        if measured_on:
+            stage("Measuring the loss before and after")
+            answer |= losses(base, pruned, measured_on, length, held_out_tokens, place)
     answer["folder"] = str(save(pruned, out, dtype=base.dtype))
     if as_json:
         print_json(answer)
@@ -90,7 +97,7 @@ def losses(base: Any, pruned: Any, held_out: Any, length: int, limit: int, devic
 def summary(answer: dict[str, Any], n_layers: int) -> dict[str, str]:
     dropped = answer["blocks_dropped"]
     facts = {
-        "Dropped": f"blocks {', '.join(map(str, dropped))}: {len(dropped)} of {n_layers}, by {answer['method']}",
+        "Dropped": f"{len(dropped)} of {n_layers} blocks, by {answer['method']}: {', '.join(map(str, dropped))} (counted from 0)",
         "Pruning rate": f"{answer['rate']:.4f} (asked for: {answer['rate_wanted']:g})",
         "Parameters": f"{answer['n_params_before']:,} to {answer['n_params_after']:,} outside embeddings and head",
     }

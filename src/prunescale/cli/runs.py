@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ def runs() -> None:
 @options.as_json
 def list_runs(store: str, as_json: bool) -> None:
     """List the runs, oldest first."""
-    from prunescale.cli.output import count, print_json, print_table
+    from prunescale.cli.output import count, print_json, print_paragraph, print_table
     from prunescale.runs import Store
 
     with Store.open(store) as kept:
@@ -43,10 +44,9 @@ def list_runs(store: str, as_json: bool) -> None:
         return
     rows = [
         [
-            run.id,
             run.name,
+            run.id,
             count(run.n_params_before),
-            f"{run.pruning_rate:.3f}",
             count(run.n_tokens),
             f"{run.loss_before:.4f}" if run.loss_before is not None else "-",
             f"{run.points[0].loss:.4f}",
@@ -54,7 +54,9 @@ def list_runs(store: str, as_json: bool) -> None:
         ]
         for run in found
     ]
-    print_table("", ["id", "name", "N0", "rate", "tokens", "loss before", "at first", "at the end"], rows)
+    print_table("", ["run", "id", "N0", "tokens", "L0", "first", "last"], rows)
+    if rows:
+        print_paragraph("N0, L0: parameters outside embeddings and head, and loss, before pruning. Losses in nats per token.")
 
 
 @runs.command("show")
@@ -73,15 +75,34 @@ def show_run(run_id: str, store: str, as_json: bool) -> None:
         print_json(content)
         return
     nested = ("points", "recipe", "versions")
-    print_facts(
-        {name: f"{value:,}" if isinstance(value, int) else str(value) for name, value in content.items() if name not in nested}
-    )
-    print_facts({f"version of {name}": value for name, value in run.versions.items()})
+    versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
+    print_facts({name: shown(value) for name, value in content.items() if name not in nested} | {"versions": versions})
+    click.echo()
+    click.secho("Recipe", bold=True)
+    print_facts(flat(run.recipe))
+    click.echo()
     rows = [
         [f"{point.n_tokens:,}", f"{point.loss:.4f}", point.phase, f"{point.learning_rate:.2e}", f"{point.seconds:.1f}"]
         for point in run.points
     ]
     print_table("Loss curve", ["tokens", "loss", "phase", "learning rate", "seconds"], rows)
+
+
+def shown(value: Any) -> str:
+    """A field of a run, for people: six digits and no unknown left out."""
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def flat(recipe: dict[str, Any]) -> dict[str, str]:
+    """The entries of a recipe by their whole names: train.tokens."""
+    facts: dict[str, str] = {}
+    for name, value in recipe.items():
+        facts |= {f"{name}.{key}": v for key, v in flat(value).items()} if isinstance(value, dict) else {name: str(value)}
+    return facts
 
 
 @runs.command("export")
@@ -103,8 +124,8 @@ def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | Non
     from prunescale.errors import StoreError
     from prunescale.runs import Store, runs_to_csv, runs_to_json
 
-    if as_json and not out:
-        raise click.UsageError("With --json, --out must say where the runs go.")
+    if as_json and not out and kind == "csv":
+        raise click.UsageError("CSV is not JSON: with --json, --out must say where it goes.")
     with Store.open(store) as kept:
         found = [kept.get(run_id) for run_id in run_ids] if run_ids else list(kept.list())
     text = runs_to_csv(found) if kind == "csv" else runs_to_json(found)
@@ -112,13 +133,13 @@ def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | Non
         click.echo(text, nl=False)
         return
     try:
-        out.write_text(text)
+        out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror}.") from error
     if as_json:
         print_json({"file": str(out), "format": kind, "n_runs": len(found)})
     else:
-        click.echo(f"{len(found)} runs written to {out}")
+        click.echo(f"Runs written to {out}: {len(found)}")
 
 
 @runs.command("import")
@@ -126,7 +147,7 @@ def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | Non
 @store_option
 @options.as_json
 def import_runs(file: Path, store: str, as_json: bool) -> None:
-    """Put the runs of an exported JSON file into a store: all of them, or none."""
+    """Put exported runs (JSON) into a store: all or none."""
     from prunescale.cli.output import print_json
     from prunescale.runs import Store, read_json
 
@@ -136,4 +157,4 @@ def import_runs(file: Path, store: str, as_json: bool) -> None:
     if as_json:
         print_json({"store": store, "n_runs": len(found)})
     else:
-        click.echo(f"{len(found)} runs put into {store}")
+        click.echo(f"Runs put into {store}: {len(found)}")

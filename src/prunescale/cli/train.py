@@ -1,5 +1,7 @@
 """prunescale train"""
 
+import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import click
 from prunescale.cli import options
 
 
-@click.command()
+@click.command(short_help="Train a model, pruned first if wanted, and keep its loss curve.")
 @click.argument("model", required=False)
 @click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="TOML file; the options below override its lines.")
 @click.option("--data", help="Text (.txt), tokens (.npz) or folder of token shards to train on.")
@@ -52,23 +54,53 @@ def train(
     from prunescale.runs import Store
     from prunescale.sweep import run_recipe
 
+    # What is wrong with these should show before the training, not after.
     recipe = recipe_from(recipe_file, model, flags)
+    place = options.chosen_device(device)
+    if loss_before is not None and not 0 < loss_before < inf:
+        raise click.UsageError(f"--loss-before is {loss_before:g}; a loss is a finite number above 0, in nats per token.")
     if save_to:
+        refuse_folder(Path(save_to))
         refuse_to_overwrite(save_to)
-    if Path(store).exists():
-        Store.open(store).close()  # what is wrong with it should show before the training, not after
-    with training_progress(f"{recipe.base}", recipe.train.tokens, as_json) as progress:
-        run, trained = run_recipe(recipe, device=options.chosen_device(device), loss_before=loss_before, progress=progress)
+    refuse_store(Path(store))
+    title = Path(recipe.base).name
+    with (
+        options.enough_memory("give a smaller --batch-tokens"),
+        training_progress(title, recipe.train.tokens, as_json) as progress,
+    ):
+        run, trained = run_recipe(recipe, device=place, loss_before=loss_before, progress=progress)
+    if save_to:  # first, so that the store stays as it was where the model cannot be written
+        save(trained, save_to, dtype=trained.dtype)
     with Store.create(store) as runs:
         runs.add(run)
-    if save_to:
-        save(trained, save_to, dtype=trained.dtype)
     if as_json:
         from dataclasses import asdict
 
         print_json({**asdict(run), "store": store, "folder": save_to})
     else:
         print_facts(summary(run, store, save_to))
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise ModelError where no new folder could be made at the end."""
+    from prunescale.errors import ModelError
+
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise ModelError(f"No model can be saved in {path}: {nearest} is no folder that can be written to; name another --save.")
+
+
+def refuse_store(path: Path) -> None:
+    """Raise StoreError where no run could be kept at the end, and make nothing."""
+    from prunescale.errors import StoreError
+    from prunescale.runs import Store
+
+    if path.exists():
+        Store.open(path).close()
+    elif not path.absolute().parent.is_dir():
+        raise StoreError(f"No store can be made at {path}: there is no folder {path.absolute().parent}; make it first.")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise StoreError(f"No run can be kept at {path}: it cannot be written there; name another --store.")
 
 
 SETTINGS = {
@@ -92,6 +124,17 @@ SETTINGS = {
 
 def recipe_from(file: Path | None, model: str | None, flags: dict[str, Any]) -> Any:
     """The recipe of a file with the given options in the place of its lines, or one made of options alone."""
+    from prunescale.errors import RecipeError
+
+    try:
+        return checked_recipe(file, model, flags)
+    except RecipeError as error:
+        key = str(error).partition(" ")[0]
+        name = next((name for name, setting in SETTINGS.items() if setting == key), None)
+        raise RecipeError(f"{error} The option for it is --{name.replace('_', '-')}." if name else str(error)) from error
+
+
+def checked_recipe(file: Path | None, model: str | None, flags: dict[str, Any]) -> Any:
     from prunescale.recipe import Recipe, with_overrides
 
     overrides = {SETTINGS[name]: value for name, value in flags.items() if value is not None}
@@ -111,11 +154,14 @@ def recipe_from(file: Path | None, model: str | None, flags: dict[str, Any]) -> 
 def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
     from prunescale.cli.output import count
 
+    pruned = run.pruning_method is not None
+    before = f"{run.loss_before:.4f} before pruning, " if pruned else ""
     facts = {
         "Run": f"{run.id}, {run.name}",
-        "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head (before pruning: {run.n_params_before:,})",
-        "Held-out loss": f"{run.loss_before:.4f} before pruning, {run.points[0].loss:.4f} before training, {run.loss:.4f} at the end",
-        "Trained": f"{count(run.n_tokens)} tokens in {run.seconds:.0f} s, {run.tokens_per_second:,.0f} tokens/s, {run.flops:.2e} FLOPs",
+        "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head"
+        + (f" ({run.n_params_before:,} before pruning)" if pruned else ""),
+        "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end, nats per token",
+        "Trained": f"{count(run.n_tokens)} tokens in {run.seconds:,.0f} s, {count(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
         "Kept in": store,
     }
     return {**facts, "Saved in": save_to} if save_to else facts

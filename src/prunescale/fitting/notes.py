@@ -8,7 +8,9 @@ from prunescale.fitting.precision import Precision
 from prunescale.laws import Columns, Law
 
 
-def notes(law: Law, columns: Columns, at_bound: tuple[str, ...], known: Precision, left_out: Mapping[str, int]) -> tuple[str, ...]:
+def notes(
+    law: Law, columns: Columns, at_bound: tuple[str, ...], known: Precision, left_out: Mapping[str, int]
+) -> tuple[str, ...]:
     """Losses that the law cannot reach, constants at their bounds, those that the points determine poorly, and the points left out."""
     bounds = [_at_bound(law, name) for name in at_bound]
     weak = [
@@ -19,7 +21,13 @@ def notes(law: Law, columns: Columns, at_bound: tuple[str, ...], known: Precisio
     constants = law.constants()
     unsure = [name for name, error in known.standard_errors.items() if error is not None and error > abs(constants[name])]
     zero = [f"Not told apart from zero by these points: {', '.join(unsure)} (standard error above the value)."] if unsure else []
-    return (*_below_before(law, columns), *bounds, *weak, *zero, *(f"Left out: {n} points, {reason}." for reason, n in left_out.items()))
+    return (
+        *_below_before(law, columns),
+        *bounds,
+        *weak,
+        *zero,
+        *(f"Left out: {n} points, {reason}." for reason, n in left_out.items()),
+    )
 
 
 def _below_before(law: Law, columns: Columns) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunescale.errors import DataError
+from prunescale.errors import DataError, PruningError
 from prunescale.models import Family
 
 
@@ -20,7 +20,8 @@ def block_angles(model: Any, family: Family, tokens: Tensor, *, sequence_length:
 
     Boundary 0 is the input of the first block, boundary K the output of the last. Two symmetric (K+1, K+1) matrices come back,
     in float64: the mean over all positions of the cosine between the states at two boundaries, and the mean of the angle between
-    them, in units of pi. Raises DataError where the tokens do not fill one sequence.
+    them, in units of pi. Raises DataError where the tokens do not fill one sequence, PruningError where the model computes what is not
+    a number.
     """
     n_sequences = len(tokens) // sequence_length
     if n_sequences == 0:
@@ -34,7 +35,9 @@ def block_angles(model: Any, family: Family, tokens: Tensor, *, sequence_length:
     with recorded_boundaries(model, family) as boundaries:
         for ids_BL in sequences.split(batch):
             boundaries.clear()
-            model(input_ids=ids_BL.to(device), use_cache=False, logits_to_keep=1)
+            logits = model(input_ids=ids_BL.to(device), use_cache=False, logits_to_keep=1).logits
+            if not (logits.isfinite().all() and all(state.isfinite().all() for state in boundaries)):
+                raise PruningError("The model computes numbers that are not finite, so it is damaged: make or load it again.")
             cosine_KKN = pairwise_cosines(boundaries)
             cosine_sum += cosine_KKN.double().sum(-1)
             angle_sum += torch.acos(cosine_KKN.clamp(-1, 1)).double().sum(-1) / torch.pi

@@ -30,6 +30,8 @@ def recovery_figure(curves: Sequence[RecoveryCurve]) -> "Figure":
 
 
 def draw_model(panel: Any, curves: Sequence[RecoveryCurve], rates: Sequence[float]) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
     for curve in curves:
         colour = COLOURS[rates.index(round(curve.pruning_rate, 3)) % len(COLOURS)]
         label = f"{100 * curve.pruning_rate:.3g} % pruned"
@@ -49,6 +51,9 @@ def draw_model(panel: Any, curves: Sequence[RecoveryCurve], rates: Sequence[floa
         fontsize=8,
     )
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.margins(y=0.08)
     panel.set_xlabel("tokens trained on after pruning")
     how = "law fitted to these" if all(curve.fitted for curve in curves) else "predicted by the law"
@@ -60,5 +65,8 @@ def draw_model(panel: Any, curves: Sequence[RecoveryCurve], rates: Sequence[floa
 def save_png(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, all of it or nothing."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    figure.savefig(unfinished, format="png", dpi=150)
-    unfinished.replace(path)
+    try:
+        figure.savefig(unfinished, format="png", dpi=150)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

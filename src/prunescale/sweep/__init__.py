@@ -1,5 +1,5 @@
 """Recipes run: one so far, many later."""
 
-from prunescale.sweep.one import Progress, held_out_loss, record, run_recipe
+from prunescale.sweep.one import Progress, held_out_loss, record, refuse_long_sequences, run_recipe
 
-__all__ = ["Progress", "held_out_loss", "record", "run_recipe"]
+__all__ = ["Progress", "held_out_loss", "record", "refuse_long_sequences", "run_recipe"]

@@ -6,14 +6,15 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
 from prunescale import __version__
-from prunescale.errors import ModelError
-from prunescale.models import Checkpoint, load
+from prunescale.errors import DataError, ModelError
+from prunescale.models import Checkpoint, load, named_from_anywhere
 from prunescale.pruning import prune
 from prunescale.recipe import Recipe, TrainRecipe
 from prunescale.runs import Point, Run
@@ -44,6 +45,7 @@ def run_recipe(
     progress = progress or Progress()
     progress.stage("loading")
     base = load(recipe.base, device=device)
+    refuse_long_sequences(base, recipe.train.sequence_length)
     vocab_size = base.model.config.vocab_size
     tokens = read_tokens(recipe.train.data, base.tokenizer, vocab_size)
     held_out = read_tokens(recipe.train.held_out, base.tokenizer, vocab_size)
@@ -57,7 +59,7 @@ def run_recipe(
             rate=recipe.prune.rate,
             calibration=calibration,
             sequence_length=recipe.train.sequence_length,
-            base=recipe.base,
+            base=named_from_anywhere(recipe.base),
         )
     if loss_before is None:
         progress.stage("measuring the loss before pruning")
@@ -70,6 +72,16 @@ def run_recipe(
     run = record(recipe, checkpoint, curve, held_out, loss_before)
     history = [*checkpoint.lineage.get("training", []), {"recipe": recipe.to_dict(), "run": run.id, "loss": run.loss}]
     return run, replace(checkpoint, lineage={**checkpoint.lineage, "training": history})
+
+
+def refuse_long_sequences(checkpoint: Checkpoint, sequence_length: int) -> None:
+    """Raise DataError for sequences beyond what a model was made for: it would read them without a word, and badly."""
+    longest = checkpoint.model.config.max_position_embeddings
+    if sequence_length > longest:
+        raise DataError(
+            f"Sequences of {sequence_length} tokens are too long for {checkpoint.name}, which was made for {longest}: "
+            f"give a sequence length of {longest} or less."
+        )
 
 
 def held_out_loss(
@@ -98,13 +110,14 @@ def record(recipe: Recipe, checkpoint: Checkpoint, curve: Curve, held_out: Token
     pruning = checkpoint.lineage.get("pruning", {})
     rate = pruning.get("rate", 0.0)
     method = pruning.get("method")
-    base = pruning.get("base", recipe.base)
+    base = pruning.get("base", named_from_anywhere(recipe.base))
+    short = Path(base).name
     n_tokens = curve.points[-1].n_tokens
     return Run(
         id=uuid.uuid4().hex[:12],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         kind="post-training",
-        name=f"{base} {method} {rate:.3f}" if method else f"{base} unpruned",
+        name=f"{short} {method} {rate:.3f}" if method else f"{short} unpruned",
         recipe=recipe.to_dict(),
         recipe_hash=recipe.hash,
         base=base,

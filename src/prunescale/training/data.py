@@ -88,9 +88,8 @@ def read_text_file(file: Path, tokenizer: Any) -> Tokens:
         raise DataError(f"{file} cannot be read ({error.strerror}): make it readable.") from error
     documents = [part.strip("\n") for part in text.split(DOCUMENT_END)]
     documents = [part for part in documents if part.strip()]
-    end = tokenizer.get_vocab().get(
-        DOCUMENT_END
-    )  # its id alone could also be that of "unknown", which in GPT-2 and SmolLM2 it is
+    # Its id alone would not do: a tokenizer gives unknown words the id of "unknown", which in GPT-2 and SmolLM2 this token is.
+    end = tokenizer.get_vocab().get(DOCUMENT_END)
     ends = [] if end is None else [end]
     encoded = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"] if documents else []
     ids = [token for document in encoded for token in (*document, *ends)]

@@ -1,0 +1,24 @@
+"""How a benchmark's table gets into results.md: with date, machine and commit."""
+
+import argparse
+import platform
+import subprocess
+from datetime import date
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def arguments(what: str) -> argparse.Namespace:
+    """The one option that every benchmark has: keep, the machine's name or None."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--keep", metavar="MACHINE", help="add the table to benchmarks/results.md under this name of the machine")
+    return parser.parse_args()
+
+
+def keep(title: str, machine: str, how: str, table: str) -> None:
+    """Add a table at the end of results.md; `how`: what was run, in a few words, with the script's name."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=True)
+    setting = f"{machine}, commit {done.stdout.strip()}, Python {platform.python_version()}; {how}."
+    with (HERE / "results.md").open("a", encoding="utf-8") as results:
+        results.write(f"\n## {title}, {date.today()}\n\n{setting}\n\n{table}\n")

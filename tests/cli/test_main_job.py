@@ -1,0 +1,149 @@
+"""What a person does, command after command: prune, train, fit, plan, and runs from one store to another."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from prunescale.laws import P2Law
+from prunescale.models import load
+from prunescale.runs import Store, read_json
+
+N_BEFORE = 4 * (32 * 32 * 3 + 3 * 32 * 40 + 2 * 32) + 32
+"""Of the model in `base`: q and o whole, k and v half, three feed-forward matrices and two norms a block; the norm at the end."""
+
+TRAINING = ("--data", "train.txt", "--held-out", "held-out.txt", "--tokens", "384", "--learning-rate", "0.01")
+SMALL = ("--sequence-length", "16", "--batch-tokens", "64", "--measurements", "4")
+CALIBRATION = ("--calibration", "train.txt", "--sequence-length", "16")
+
+
+def test_prune_train_and_the_runs_of_a_store(work, command):
+    pruned = command("prune", "base", "--rate", "0.25", "--out", "pruned", *CALIBRATION, "--held-out", "held-out.txt")
+    assert (pruned.code, pruned.err) == (0, "")
+    assert "1 of 4 blocks, by block-influence" in pruned.out
+    assert "0.2497 (asked for: 0.25)" in pruned.out  # a quarter of all but the norm at the end
+    assert "nats per token" in pruned.out
+    assert load("pruned").shape.n_layers == 3
+
+    trained = command("train", "pruned", *TRAINING, *SMALL, "--store", "new.db", "--save", "trained")
+    assert (trained.code, trained.err) == (0, "")
+    assert "Saved in       trained" in trained.out
+    with Store.open("new.db") as store:
+        (run,) = store.list()
+    assert run.id in trained.out
+    assert run.base == str(work / "base")
+    assert (run.n_params_before, run.n_tokens, run.pruning_method) == (N_BEFORE, 384, "block-influence")
+    assert load("trained").lineage["training"][0]["run"] == run.id
+
+    listed = command("runs", "list", "--store", "new.db")
+    assert run.id in listed.out
+    assert "base block-influence 0.250" in listed.out
+    shown = command("runs", "show", run.id[:6], "--store", "new.db")
+    assert "train.learning_rate" in shown.out
+    assert f"{run.loss:.4f}" in shown.out
+
+    assert command("runs", "export", "--store", "new.db", "--out", "runs.json").code == 0
+    assert read_json("runs.json") == [run]
+    assert command("runs", "import", "runs.json", "--store", "other.db").code == 0
+    with Store.open("other.db") as other:
+        assert other.list() == (run,)
+    csv = command("runs", "export", "--store", "other.db", "--format", "csv")
+    assert len(csv.out.splitlines()) == 1 + len(run.points)
+
+
+def test_two_steps_give_what_one_gives(work, command):
+    command("prune", "base", "--rate", "0.25", "--out", "pruned", *CALIBRATION)
+    two = json.loads(command("train", "pruned", *TRAINING, *SMALL, "--json").out)
+    one = json.loads(command("train", "base", *TRAINING, *SMALL, "--prune-rate", "0.25", "--json").out)
+    for name in ("base", "name", "pruning_rate", "n_params_before", "n_params_total", "loss_before"):
+        assert one[name] == two[name]
+    assert [point["loss"] for point in one["points"]] == [point["loss"] for point in two["points"]]
+    assert one["points"][-1]["loss"] < one["points"][0]["loss"]
+
+
+def test_flags_override_the_lines_of_a_recipe(work, command):
+    Path("recipe.toml").write_text("""\
+base = "base"
+[prune]
+rate = 0.5
+[train]
+data = "train.txt"
+held_out = "held-out.txt"
+tokens = 1_000_000
+learning_rate = 0.01
+sequence_length = 16
+batch_tokens = 64
+""")
+    ended = command("train", "--recipe", "recipe.toml", "--tokens", "0.128k", "--prune-rate", "0.25", "--seed", "3", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    run = json.loads(ended.out)
+    assert run["recipe"]["train"] | {"tokens": 128, "seed": 3, "learning_rate": 0.01} == run["recipe"]["train"]
+    assert run["recipe"]["prune"]["rate"] == 0.25
+    assert run["points"][-1]["n_tokens"] == 128
+    with Store.open("runs.db") as store:
+        assert store.get(run["id"]).recipe == run["recipe"]
+
+
+def test_fit_finds_the_law_and_plan_reads_it(work, command, curves):
+    # The losses are those of a law with E = 0.2 and no noise, so its constants come back.
+    fitted = command("fit", curves(), "--out", "fit.json")
+    assert (fitted.code, fitted.err) == (0, "")
+    assert "24 points of 6 runs" in fitted.out
+    assert "Written to fit.json" in fitted.out
+    fit = json.loads(command("fit", curves(), "--json").out)
+    assert fit["status"] == "CONVERGED"
+    law = P2Law(**fit["constants"])
+    assert (law.gamma, law.beta, law.D_C) == pytest.approx((-1.2, 0.5, 1.1), rel=1e-3)
+
+    asked = ("--n-params-before", "4M", "--rate", "0.5", "--loss-before", "3", "--min-gain", "0.005")
+    plan = json.loads(command("plan", "fit.json", *asked, "--tokens", "100k", "--json").out)
+    # With scale = rho^-gamma N0^-delta, doubling D gains scale D_C D^-beta (1 - 2^-beta); D in millions.
+    scale = 0.5**1.2 * 4**-0.3
+    tokens = 1e6 * (scale * 1.1 * (1 - 2**-0.5) / 0.005) ** 2
+    assert plan["tokens"] == pytest.approx(tokens, rel=1e-2)
+    assert plan["forecast"]["loss"] == pytest.approx(3 + scale * (0.4 * 4**-0.8 + 1.1 * 0.1**-0.5 + 0.2), rel=1e-4)
+    assert plan["step"] == "doubling"
+    told = command("plan", "fit.json", *asked, "--tokens-per-second", "1000")
+    assert told.code == 0
+    assert "a GPU-hour more gains less than 0.005 nats" in told.out
+
+
+def test_controls_that_were_not_pruned_are_left_out_of_a_fit(work, command, curves):
+    fit = json.loads(command("fit", curves(rates=(0.25, 0.5, 0.0)), "--no-refits", "--json").out)
+    assert (fit["n_points"], fit["left_out"]) == (24, {"pruning_rate of 0": 12})
+    assert fit["constants"]["gamma"] == pytest.approx(-1.2, rel=1e-3)
+
+
+def test_a_fit_of_some_bases_only(work, command, curves):
+    fit = json.loads(
+        command("fit", curves(), "--base", "m500000", "--base", "m1000000", "--fix", "E=0.2", "--no-refits", "--json").out
+    )
+    assert (fit["n_runs"], fit["fixed"]) == (4, {"E": 0.2})
+
+
+def test_a_base_folder_may_be_named_from_here(work, command):
+    command("train", "base", *TRAINING, *SMALL, "--prune-rate", "0.25", "--store", "new.db")
+    for name in ("base", "./base", work / "base"):  # that they are found shows in the reason why they are too few
+        assert "Got 4 points" in command("fit", "new.db", "--base", name).err
+    assert "holds no runs of bass" in command("fit", "new.db", "--base", "bass").err
+
+
+def test_a_plan_without_an_end_names_no_number(work, command, curves):
+    command("fit", curves(), "--out", "fit.json")
+    asked = ("--n-params-before", "1M", "--rate", "0.25", "--loss-before", "3")
+    never = command("plan", "fit.json", *asked, "--min-gain", "1e-12")
+    assert "Tokens worth spending  as many as can be had" in never.out
+    from_start = command("plan", "fit.json", *asked, "--min-gain", "2")
+    assert "Tokens worth spending  10k or fewer" in from_start.out
+
+
+def test_a_run_without_a_known_loss_before_is_shown(work, command, curves):
+    content = json.loads(curves(sizes=(1000,), rates=(0.5,)).read_text())
+    content["runs"][0] |= {"id": "unknown", "loss_before": None}
+    Path("unknown.json").write_text(json.dumps(content))
+    assert command("runs", "import", "unknown.json").out == "Runs put into runs.db: 1\n"
+    assert command("runs", "list").code == command("runs", "show", "unknown").code == 0
+    listed = json.loads(command("runs", "list", "--json").out)["runs"]
+    assert sorted((run["id"], run["loss_before"]) for run in listed) == [("f4240-25", 3.0), ("unknown", None)]
+    assert all(math.isfinite(run["loss"]) for run in listed)
