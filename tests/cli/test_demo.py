@@ -41,7 +41,7 @@ def test_the_whole_line_and_the_json_it_prints(finished, capsys):
     with Store.open(answer["store"]) as store:
         runs = {run.id: run for run in store.list()}
     assert len(runs) == ALL_RUNS
-    assert {name for name in answer["fit"]["constants"]} == {"gamma", "delta", "N_C", "alpha", "D_C", "beta", "E"}
+    assert set(answer["fit"]["constants"]) == {"gamma", "delta", "N_C", "alpha", "D_C", "beta", "E"}
     assert answer["fit"]["n_runs"] == 4  # of the two smaller models only
     assert answer["fit"]["ranges"]["n_params_before"][1] < 1e6
     for each in answer["predictions"]:
