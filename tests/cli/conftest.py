@@ -44,19 +44,20 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def refused(command: Callable[..., Ended]) -> Callable[..., str]:
-    """Run a command that must be refused: exit code 2, one line on standard error, nothing on standard output, and every file
-    in the working folder as it was. The line comes back."""
+    """Run a command that must be refused: exit code 2, one line on standard error (after those that tell of a training under
+    way), nothing on standard output, and every file in the working folder as it was. The line comes back."""
 
     def run(*arguments: object) -> str:
         before = files()
         ended = command(*arguments)
         assert ended.code == 2, ended
         assert ended.out == ""
-        assert ended.err.startswith("Error: ")
-        assert ended.err.count("\n") == 1
-        assert ended.err.endswith("\n")
+        *progress, line = ended.err.splitlines(keepends=True)
+        assert all(" tokens, loss " in each for each in progress), ended.err
+        assert line.startswith("Error: ")
+        assert line.endswith("\n")
         assert files() == before
-        return ended.err
+        return line
 
     return run
 
@@ -67,7 +68,9 @@ def files() -> dict[str, bytes | None]:
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_checkpoint: Callable[..., Any]) -> Path:
+def work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_checkpoint: Callable[..., Any], make_run: Callable[..., Run]
+) -> Path:
     """The working folder: a model of four blocks in `base`, text to train and to measure on, a store with a run in `runs.db`. On
     a machine with a GPU the commands don't see it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -79,55 +82,33 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_checkpoint: Calla
     Path("train.txt").write_text("never odd or even; " * 60)
     Path("held-out.txt").write_text("never odd or even; " * 6 + "größer")
     with Store.create("runs.db") as store:
-        store.add(run_of(1_000_000, 0.25))
+        store.add(curve_of(make_run, 1_000_000, 0.25))
     return folder
 
 
 @pytest.fixture
-def curves(tmp_path: Path) -> Callable[..., Path]:
+def curves(tmp_path: Path, make_run: Callable[..., Run]) -> Callable[..., Path]:
     """Make a file of exported runs whose losses are those of LAW exactly, for these sizes and rates."""
 
     def write(sizes: Sequence[int] = SIZES, rates: Sequence[float] = RATES, name: str = "curves.json", **changes: Any) -> Path:
         path = tmp_path / name
-        path.write_text(runs_to_json([run_of(size, rate, **changes) for size in sizes for rate in rates]))
+        path.write_text(runs_to_json([curve_of(make_run, size, rate, **changes) for size in sizes for rate in rates]))
         return path
 
     return write
 
 
-def run_of(size: int, rate: float, tokens: Sequence[int] = TOKENS, phase: Any = "constant") -> Run:
+def curve_of(
+    make_run: Callable[..., Run], size: int, rate: float, tokens: Sequence[int] = TOKENS, phase: Any = "constant"
+) -> Run:
     """A run of a model with `size` parameters before pruning; loss before it: 3 nats."""
-    left = round(size * (1 - rate))
     losses = {n: float(LAW.loss(n_params_before=size, n_tokens=n, pruning_rate=rate, loss_before=3.0)) for n in tokens}
-    return Run(
+    return make_run(
         id=f"{size:x}-{100 * rate:.0f}",
-        created="2026-11-22T10:00:00+00:00",
-        kind="post-training",
         name=f"m{size} block-influence {rate:.3f}",
-        recipe={"base": f"m{size}", "prune": {"rate": rate}},
-        recipe_hash="0123456789ab",
         base=f"m{size}",
-        pruning_method="block-influence",
         pruning_rate=rate,
         n_params_before=size,
-        n_params_non_embedding=left,
-        n_params_embedding=1000,
-        n_params_head=0,
-        n_params_attention=left // 2,
-        n_params_ffn=left - left // 2,
-        n_params_norm=0,
-        n_params_linear=left,
-        n_params_total=left + 1000,
-        n_params_nonzero=left + 1000,
         loss_before=3.0,
-        n_tokens_pretrain=None,
-        bytes_per_token=None,
-        sequence_length=8,
-        flops=1e12,
-        seconds=1.0,
-        tokens_per_second=1000.0,
-        peak_memory_bytes=None,
-        device="cpu",
-        versions={},
         points=tuple(Point(n, loss, 1e-3, phase, 1.0) for n, loss in losses.items()),
     )

@@ -157,8 +157,10 @@ def test_an_interrupted_training_leaves_everything_as_it_was(work, tmp_path):
         process.kill()
     assert process.returncode == 130, err
     assert out == ""
-    # click ends the line on which a terminal shows ^C.
-    assert err.strip() == "Interrupted; the store of runs is as it was after the last finished run."
+    # The measurement before training; then click ends the line on which a terminal shows ^C.
+    measured, _, line = err.strip().split("\n")
+    assert measured.startswith("base: 0 of ")
+    assert line == "Interrupted; the store of runs is as it was after the last finished run."
     assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
 
 

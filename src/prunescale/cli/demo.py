@@ -24,7 +24,7 @@ LEARNING_RATES = {"0.4m": 7e-4, "1m": 4.7e-4, "2.7m": 2.8e-4}  # 0.045 over the 
 MIN_GAIN = 0.1  # nats per doubling: what more training must bring to be worth it
 
 
-@click.command()
+@click.command(short_help="Run all of it on three small models: some minutes, offline.")
 @click.option(
     "--dir", "folder", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder for its runs and figure."
 )

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Idle threads that wait by spinning make CPU training several times slower as soon as another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # On a GPU torch advises this when it compiles; the products run in bfloat16, so there is nothing to gain.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     try:
         result = prunescale.main(list(arguments), prog_name="prunescale", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

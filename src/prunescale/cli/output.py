@@ -84,7 +84,7 @@ def span(ends: Sequence[float] | None) -> str:
 
 @contextmanager
 def training_progress(title: str, n_tokens: int, quiet: bool) -> "Iterator[Progress]":
-    """A bar on standard error while a recipe runs, with the last measured loss; nothing where that is no terminal."""
+    """A bar on standard error while a recipe runs, with the last measured loss; a line a measurement where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -99,11 +99,14 @@ def training_progress(title: str, n_tokens: int, quiet: bool) -> "Iterator[Progr
         "{task.fields[loss]}",
     )
     columns = [TextColumn(part, markup=False) if isinstance(part, str) else part for part in layout]
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    in_lines = not (quiet or console.is_terminal)
+    with Progress(*columns, console=console, transient=True, disable=quiet or in_lines) as bar:
         task = bar.add_task(title, total=n_tokens, loss="")
 
         def measured(point: "Point") -> None:
             bar.update(task, loss=f"loss {point.loss:.3f}")
+            if in_lines:
+                click.echo(f"{title}: {point.n_tokens:,} of {n_tokens:,} tokens, loss {point.loss:.4f}", err=True)
 
         yield sweep.Progress(
             stage=lambda words: bar.update(task, description=f"{title}: {words}"),

@@ -13,13 +13,10 @@ class FitStatus(Enum):
     """How a fit ended. An impossible fit is an exception; these are the others."""
 
     CONVERGED = "Of the starts that were followed to their end, enough reached this optimum, and none a better one."
-    AT_BOUND = (
-        "A constant ended at its bound. The runs may not determine it: add runs that vary what it multiplies, or fix it. "
-        "The notes name it."
-    )
+    AT_BOUND = "A constant ended at its bound. The runs may not determine it: add runs that vary what it multiplies, or fix it."
     NOT_IDENTIFIED = (
         "Some constants can change together without changing any prediction for these runs, so their values mean nothing one by "
-        "one. Add runs that vary what they multiply, or fix one of them. The notes name them."
+        "one. Add runs that vary what they multiply, or fix one of them."
     )
     STARTS_DISAGREE = (
         "Fewer than one in ten of the starts that were followed ended at this optimum, so a better one may exist. Follow more "

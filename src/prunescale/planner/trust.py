@@ -54,12 +54,12 @@ def ends(values: Sequence[float]) -> tuple[float, float] | None:
 def _outside(fit: Fit, name: str, value: float, factor: float) -> str:
     low, high = fit.ranges[name]
     where = "above the most" if value > high else "below the least"
-    return f"{name} of {_short(value)} is {factor:.3g} times {where} that was fitted ({_short(low)} to {_short(high)})."
+    return f"{name} of {_short(value)} is {_short(factor)} times {where} that was fitted ({_short(low)} to {_short(high)})."
 
 
 def _short(value: float) -> str:
-    """Three digits: 0.25, 400K, 2.5M, 135M, 1.2B."""
-    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+    """Three digits: 0.25, 400k, 2.5M, 135M, 1.2B."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:.3g}{name}"
     return f"{value:.3g}"
