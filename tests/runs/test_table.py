@@ -12,6 +12,7 @@ def test_one_row_for_each_point(make_run):
     assert table["n_params_non_embedding"].tolist() == [750.0] * 5
     assert table["n_params_total"].tolist() == [850.0] * 5
     assert table["n_params_linear"].tolist() == [800.0] * 5
+    assert table["n_params_average"].tolist() == [800.0] * 5  # nothing is pruned during these runs
     assert table["n_tokens"].tolist() == [0, 100, 400, 0, 100]
     assert table["pruning_rate"].tolist() == [0.30000000000000004] * 5
     np.testing.assert_array_equal(table["loss_before"], [3.5, 3.5, 3.5, np.nan, np.nan])

@@ -13,7 +13,8 @@ def columns(runs: Sequence[Run], phases: Collection[Phase] | None = None, min_to
     """One row for each point of each run, in their order; of these phases only, and from `min_tokens` on.
 
     Counts are float64 like the rest, since a product of parameters and tokens overflows an int64; they are exact up to 2^53.
-    A `loss_before` that nobody measured is nan. `flops` are those spent up to the point.
+    A `loss_before` that nobody measured is nan. `flops` are those spent up to the point. `n_params_average` are the linear weights
+    averaged over the tokens: those of the model, as long as nothing is pruned while it trains.
     """
     rows = [
         _row(run, point)
@@ -33,6 +34,7 @@ COLUMNS = (
     "n_params_non_embedding",
     "n_params_total",
     "n_params_linear",
+    "n_params_average",
     "n_tokens",
     "pruning_rate",
     "loss_before",
@@ -50,6 +52,7 @@ def _row(run: Run, point: Point) -> tuple[str | float, ...]:
         run.n_params_before,
         run.n_params_non_embedding,
         run.n_params_total,
+        run.n_params_linear,
         run.n_params_linear,
         point.n_tokens,
         run.pruning_rate,

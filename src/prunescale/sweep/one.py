@@ -104,7 +104,7 @@ def loss_before_pruning(base: Checkpoint, train: TrainRecipe, held_out: Tokens, 
     return held_out_loss(original, held_out, sequence_length=train.sequence_length, limit=train.held_out_tokens, device=device)
 
 
-def record(recipe: Recipe, checkpoint: Checkpoint, curve: Curve, held_out: Tokens, loss_before: float) -> Run:
+def record(recipe: Recipe, checkpoint: Checkpoint, curve: Curve, held_out: Tokens, loss_before: float | None) -> Run:
     """The record of a training run that has ended."""
     shape = checkpoint.shape
     pruning = checkpoint.lineage.get("pruning", {})
