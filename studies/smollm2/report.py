@@ -49,6 +49,36 @@ def fit_table(fits: dict[str, Fit]) -> str:
     return "\n".join(lines)
 
 
+def held_out_table(table: Columns) -> str:
+    """The law over the control fitted without some points, and its errors on those: the hold-outs of the P2 law's paper that one
+    size allows. Beside it, on the last tokens, a power law fitted to each curve alone: the least that a joint law must beat."""
+    usable = np.isin(table["phase"], ["constant"])
+    late = table["n_tokens"] > np.quantile(table["n_tokens"][usable], 0.8)
+    high = table["pruning_rate"] == table["pruning_rate"].max()
+    lines = ["| held out | law | points | error of the loss | error of the excess |", "| --- | --- |" + " ---: |" * 3]
+    for name, out in {"last 20 % of the measurements": late, "highest rate": high}.items():
+        seen, unseen = ({key: column[usable & keep] for key, column in table.items()} for keep in (~out, out))
+        predictions = {"P2 over the control": fit(P2Law, seen, fixed=FIXED).predict(unseen)}
+        if out is late:
+            predictions["each curve alone"] = power_law_of_each(seen, unseen)
+        for law, predicted in predictions.items():
+            error, excess = np.abs(predicted - unseen["loss"]), unseen["loss"] - unseen["loss_before"]
+            shares = f"{100 * np.mean(error / unseen['loss']):.2f} % | {100 * np.mean(error / excess):.1f} %"
+            lines.append(f"| {name} | {law} | {len(error)} | {shares} |")
+    return "\n".join(lines)
+
+
+def power_law_of_each(seen: Columns, unseen: Columns) -> np.ndarray:
+    """Loss predicted by excess = c D^-b, fitted by least squares on the logarithms of each run's own excess."""
+    predicted = np.empty_like(unseen["loss"])
+    for run in np.unique(unseen["run"]):
+        here, there = seen["run"] == run, unseen["run"] == run
+        excess = (seen["loss"] - seen["loss_before"])[here]
+        slope, offset = np.polyfit(np.log(seen["n_tokens"][here]), np.log(excess), 1)
+        predicted[there] = unseen["loss_before"][there] + np.exp(offset + slope * np.log(unseen["n_tokens"][there]))
+    return predicted
+
+
 def run_table(runs: list[Run]) -> str:
     lines = ["| rate | blocks left | tokens/s | minutes | GPU memory, GB | FLOPs | TFLOP/s |", "| --- |" + " ---: |" * 6]
     for run in runs:
@@ -96,6 +126,10 @@ Held-out loss in nats per token; in brackets, above the control after the same t
 P2 law, constant-rate points, delta = alpha = E = 0 (there is one size); in brackets, the range over leaving out one run.
 
 {fit_table(fits)}
+
+Held out, mean of the absolute relative errors:
+
+{held_out_table(tables["control's loss"])}
 
 {run_table(runs)}
 """
