@@ -44,7 +44,10 @@ def demo(folder: Path, as_json: bool) -> None:
 
     refuse_if_incomplete()
     store = folder_for(folder) / "runs.db"
-    done = {name: [run_or_find(recipe(name, rate), store, as_json) for rate in rates] for name, rates in RATES.items()}
+    wanted = [(name, recipe(name, rate)) for name, rates in RATES.items() for rate in rates]
+    done: dict[str, list[Run]] = {name: [] for name in RATES}
+    for number, (name, each) in enumerate(wanted, 1):
+        done[name].append(run_or_find(each, store, f"{number} of {len(wanted)}", as_json))
     seen = columns([run for name in SMALLER for run in done[name]])
     # Two sizes give two equations for the floor, and it has three constants: the one that no size changes is left out.
     found = jackknife(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS), seen)
@@ -103,8 +106,8 @@ def recipe(name: str, rate: float) -> "Recipe":
     return Recipe(base=f"embedded:{name}", prune=PruneRecipe(rate=rate), train=train)
 
 
-def run_or_find(wanted: "Recipe", store: Path, quiet: bool) -> "Run":
-    """The finished run of this recipe in the store, or a new one, which is then in the store too."""
+def run_or_find(wanted: "Recipe", store: Path, number: str, quiet: bool) -> "Run":
+    """The finished run of this recipe in the store, or a new one, which is then in the store too. `number`: which of how many."""
     from prunescale.cli.output import training_progress
     from prunescale.runs import Store
     from prunescale.sweep import run_recipe
@@ -114,7 +117,7 @@ def run_or_find(wanted: "Recipe", store: Path, quiet: bool) -> "Run":
     if found:
         return found
     assert wanted.prune
-    title = f"{wanted.base.removeprefix('embedded:')} {100 * wanted.prune.rate:g} % pruned"
+    title = f"{number}: {wanted.base.removeprefix('embedded:')} {100 * wanted.prune.rate:g} % pruned"
     with training_progress(title, wanted.train.tokens, quiet) as progress:
         run, _ = run_recipe(wanted, device=options.chosen_device("cpu"), progress=progress)
     with Store.create(store) as kept:
