@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from prunescale.cli.allocator import keep_freed_memory
 from prunescale.errors import TrainingError
 
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
@@ -54,11 +55,11 @@ COUNT, SETTING = Count(), Setting()
 
 
 def chosen_device(name: str) -> Any:
-    """The torch device of a --device option."""
+    """The torch device of a --device option. Where it is the CPU, the process is set for training on it."""
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(name)
     except RuntimeError as error:
@@ -66,6 +67,8 @@ def chosen_device(name: str) -> Any:
     n_devices = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(found.type, 0)
     if (found.index or 0) >= n_devices:
         raise TrainingError(f"The device {name!r} is not to be had on this machine: use cpu, or auto.")
+    if found.type == "cpu":
+        keep_freed_memory()
     return found
 
 
