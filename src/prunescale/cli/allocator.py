@@ -8,8 +8,8 @@ def keep_freed_memory() -> bool:
     """Make this process keep the memory that it frees, for its next allocation; whether the C library could be told.
 
     glibc takes blocks as large as our activations from the system one by one and gives each back when it is freed: every step
-    faults all of its pages in anew, which took a quarter of the time of training our smallest model (benchmarks/results.md). Other C libraries have no mallopt,
-    and need none of this.
+    faults all of its pages in anew, which took a quarter of the time of training our smallest model (benchmarks/results.md).
+    Other C libraries have no mallopt, and need none of this.
     """
     import ctypes
 
