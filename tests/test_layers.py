@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     "__init__",
     "errors",
+    "amounts",
     "fields",
     "shape",
     "recipe",

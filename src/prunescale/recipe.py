@@ -136,17 +136,22 @@ SECTIONS: dict[str, type[PruneRecipe | TrainRecipe]] = {"prune": PruneRecipe, "t
 
 def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """The recipe with some entries replaced: {"base": "other", "train.tokens": 5}. None puts an entry back to its default."""
-    content = recipe.to_dict()
+    return Recipe.from_dict(overridden(recipe.to_dict(), overrides))
+
+
+def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain content of a recipe, which may lack entries yet, with some of them replaced as `with_overrides` does."""
+    entries = {name: dict(value) if isinstance(value, Mapping) else value for name, value in content.items()}
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
         if section and section not in SECTIONS:
             raise RecipeError(_unknown(key, [f"{s}.{field.name}" for s in SECTIONS for field in dataclasses.fields(SECTIONS[s])]))
-        entries = content.setdefault(section, {}) if section else content
+        target = entries.setdefault(section, {}) if section else entries
         if value is None:
-            entries.pop(name, None)
+            target.pop(name, None)
         else:
-            entries[name] = value
-    return Recipe.from_dict(content)
+            target[name] = value
+    return entries
 
 
 Limit = tuple[Callable[[Any], bool], str]

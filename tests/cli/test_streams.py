@@ -93,13 +93,6 @@ def test_what_is_folded_stays_under_its_name(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(0.25, "0.25"), (999.6, "1k"), (20_480, "20.5k"), (999_999, "1M"), (2.5e9, "2.5B"), (1e18, "1e+06T")]
-)
-def test_counts_in_words(number, words):
-    assert output.count(number) == words
-
-
-@pytest.mark.parametrize(
     ("text", "number"), [("65536", 65536), ("64k", 64000), ("1.5B", 1_500_000_000), ("20M", 20_000_000), ("1_000", 1000)]
 )
 def test_counts_out_of_words(text, number):

@@ -53,11 +53,13 @@ def demo(folder: Path, as_json: bool) -> None:
     found = jackknife(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS), seen)
     save_fit(found, folder / "fit.json")
     largest = done[LARGEST][0]
-    budget = plan(
-        found,
-        {"n_params_before": largest.n_params_before, "pruning_rate": RATE_NOT_RUN, "loss_before": largest.loss_before or 0.0},
-        MIN_GAIN,
-    )
+    assert largest.loss_before is not None
+    not_run = {
+        "n_params_before": largest.n_params_before,
+        "pruning_rate": RATE_NOT_RUN,
+        "loss_before": largest.loss_before,
+    }
+    budget = plan(found, not_run, MIN_GAIN)
     everything = [run for runs in done.values() for run in runs]
     curves = recovery_curves(found, everything, fitted=[run.id for name in SMALLER for run in done[name]])
     save_png(recovery_figure(curves), folder / "recovery.png")
@@ -141,17 +143,13 @@ def predictions(found: "Fit", runs: "Sequence[Run]") -> list[dict[str, Any]]:
 
 def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> dict[str, Any]:
     """What the demo found, as plain content for JSON."""
+    from prunescale.cli.plan import content
     from prunescale.fitting import to_dict
 
     return {
         "fit": to_dict(found),
         "predictions": predictions(found, done[LARGEST]),
-        "plan": {
-            "base": f"embedded:{LARGEST}",
-            "pruning_rate": RATE_NOT_RUN,
-            **asdict(budget),
-            "status": budget.status.name.lower(),
-        },
+        "plan": {"base": f"embedded:{LARGEST}", "pruning_rate": RATE_NOT_RUN, **content(budget)},
         "figure": str(folder / "recovery.png"),
         "fit_file": str(folder / "fit.json"),
         "store": str(folder / "runs.db"),
@@ -160,15 +158,16 @@ def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder:
 
 def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> None:
     """What the demo found, for people."""
+    from prunescale.amounts import short
     from prunescale.cli.fit import percent
-    from prunescale.cli.output import count, print_facts, print_paragraph, print_table, span
-    from prunescale.cli.plan import loss_span
+    from prunescale.cli.output import print_facts, print_paragraph, print_table
+    from prunescale.cli.plan import summary
 
     constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
     click.echo(f"{found.law.title} fitted to the {' and '.join(SMALLER)} models: {found.n_points} points of {found.n_runs} runs")
     click.echo(f"  L = {found.law.formula}\n  {constants}\n")
     print_table(
-        f"What it predicts for the {LARGEST} model, which it has not seen, after {count(TOKENS)} tokens",
+        f"What it predicts for the {LARGEST} model, which it has not seen, after {short(TOKENS)} tokens",
         ["pruned", "loss before", "measured", "predicted", "error", "error of excess"],
         [
             [
@@ -183,21 +182,12 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
         ],
     )
     click.echo()
-    print_facts(
-        {
-            f"{LARGEST} pruned by {100 * RATE_NOT_RUN:.0f} %, not run": f"worth {count(budget.tokens)} tokens "
-            f"(leaving out one run: {span(budget.tokens_range)})",
-            "  loss to expect there": f"{budget.loss:.3f}{loss_span(budget.loss_range)} nats per token",
-            "  and there because": f"the next doubling gains {budget.gain:.3f} nats, and {MIN_GAIN:g} is the least that counts",
-        }
-    )
-    click.echo("\nBefore you trust this:")
-    for warning in dict.fromkeys((*found.notes, *budget.warnings)):
-        print_paragraph(f"- {warning}")
+    click.secho(f"For the {LARGEST} model pruned by {100 * RATE_NOT_RUN:.0f} %, which was not run", bold=True)
+    print_facts(summary(budget, None))
     click.echo()
-    print_facts(
-        {
-            "Figure": str(folder / "recovery.png"),
-            "Runs": f"{folder / 'runs.db'} (prunescale runs list --store {folder / 'runs.db'})",
-        }
-    )
+    click.secho("Before you trust this", bold=True)
+    for warning in dict.fromkeys((*found.notes, *budget.warnings)):
+        print_paragraph(warning, first="- ", rest="  ")
+    click.echo()
+    store = folder / "runs.db"
+    print_facts({"Figure": str(folder / "recovery.png"), "Runs": f"{store} (prunescale runs list --store {store})"})

@@ -116,7 +116,8 @@ def phases_named(names: str) -> tuple[str, ...] | None:
 
 
 def print_fit(found: "Fit", runs: "list[Run]", table: Any) -> None:
-    from prunescale.cli.output import count, print_facts, print_paragraph, print_table
+    from prunescale.amounts import short
+    from prunescale.cli.output import print_facts, print_paragraph, print_table
     from prunescale.fitting import errors
 
     ranges, sure = found.refit_ranges(), found.standard_errors
@@ -135,7 +136,7 @@ def print_fit(found: "Fit", runs: "list[Run]", table: Any) -> None:
         [
             [
                 run.name,
-                count(each.n_tokens),
+                short(each.n_tokens),
                 f"{each.loss:.4f}",
                 f"{each.predicted:.4f}",
                 f"{100 * each.error:+.2f} %",

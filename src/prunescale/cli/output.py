@@ -69,17 +69,10 @@ def print_paragraph(text: str, *, first: str = "", rest: str = "") -> None:
     click.echo(folded or first.rstrip())
 
 
-def count(number: float) -> str:
-    """Three digits and a unit: 400k, 2.66M, 1.2B."""
-    number = float(f"{number:.3g}")  # 999,999 is 1M, and not 1e+03k
-    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
-            return f"{number / unit:.3g}{name}"
-    return f"{number:.3g}"
-
-
 def span(ends: Sequence[float] | None) -> str:
-    return f"{count(ends[0])} to {count(ends[1])}" if ends else "unknown"
+    from prunescale.amounts import short
+
+    return f"{short(ends[0])} to {short(ends[1])}" if ends else "unknown"
 
 
 @contextmanager

@@ -55,13 +55,17 @@ def plan(
     budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second)
     at_tokens = forecast(found, given, tokens) if tokens else None
     if as_json:
-        answer = {**asdict(budget), "status": budget.status.name.lower()}
-        print_json(answer | ({"forecast": asdict(at_tokens)} if at_tokens else {}))
+        print_json(content(budget) | ({"forecast": asdict(at_tokens)} if at_tokens else {}))
         return
     print_facts(summary(budget, at_tokens))
     warnings = dict.fromkeys([*budget.warnings, *(at_tokens.warnings if at_tokens else ())])
     for warning in warnings:
         print_paragraph(f"Careful: {warning}")
+
+
+def content(budget: "Budget") -> dict[str, Any]:
+    """A budget in plain types, for JSON."""
+    return {**asdict(budget), "status": budget.status.name.lower()}
 
 
 def refuse_other_inputs(found: "Fit", given: dict[str, float]) -> None:
@@ -77,17 +81,18 @@ def option_of(column: str) -> str:
 
 
 def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
-    from prunescale.cli.output import count, span
+    from prunescale.amounts import short
+    from prunescale.cli.output import span
 
     often = f"leaving out one run: {span(budget.tokens_range)}"
     reached = {
-        "FOUND": f"{count(budget.tokens)} ({often})",
-        "BELOW_FROM_START": f"{count(budget.tokens)} or fewer ({often})",
+        "FOUND": f"{short(budget.tokens)} ({often})",
+        "BELOW_FROM_START": f"{short(budget.tokens)} or fewer ({often})",
         "NEVER_BELOW": "as many as can be had",
     }
     facts = {
         "Tokens worth spending": reached[budget.status.name],
-        f"Loss at {count(budget.tokens)}": f"{budget.loss:.4f}{loss_span(budget.loss_range)}, nats per token",
+        f"Loss at {short(budget.tokens)}": f"{budget.loss:.4f}{loss_span(budget.loss_range)}, nats per token",
         "Why there": f"from there on a {budget.step} more gains less than {budget.min_gain:g} nats",
     }
     if budget.status.name != "FOUND":
@@ -95,7 +100,7 @@ def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
     if budget.hours is not None and budget.status.name != "NEVER_BELOW":
         facts["Time"] = f"{budget.hours:.3g} hours on one GPU"
     if at_tokens:
-        facts[f"Loss at {count(at_tokens.tokens)}"] = f"{at_tokens.loss:.4f}{loss_span(at_tokens.loss_range)}, nats per token"
+        facts[f"Loss at {short(at_tokens.tokens)}"] = f"{at_tokens.loss:.4f}{loss_span(at_tokens.loss_range)}, nats per token"
     return facts
 
 

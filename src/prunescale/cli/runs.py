@@ -21,7 +21,8 @@ def runs() -> None:
 @options.as_json
 def list_runs(store: str, as_json: bool) -> None:
     """List the runs, oldest first."""
-    from prunescale.cli.output import count, print_json, print_paragraph, print_table
+    from prunescale.amounts import short
+    from prunescale.cli.output import print_json, print_paragraph, print_table
     from prunescale.runs import Store
 
     with Store.open(store) as kept:
@@ -46,8 +47,8 @@ def list_runs(store: str, as_json: bool) -> None:
         [
             run.name,
             run.id,
-            count(run.n_params_before),
-            count(run.n_tokens),
+            short(run.n_params_before),
+            short(run.n_tokens),
             f"{run.loss_before:.4f}" if run.loss_before is not None else "-",
             f"{run.points[0].loss:.4f}",
             f"{run.loss:.4f}",

@@ -135,24 +135,20 @@ def recipe_from(file: Path | None, model: str | None, flags: dict[str, Any]) -> 
 
 
 def checked_recipe(file: Path | None, model: str | None, flags: dict[str, Any]) -> Any:
-    from prunescale.recipe import Recipe, with_overrides
+    from prunescale.recipe import Recipe, overridden, with_overrides
 
     overrides = {SETTINGS[name]: value for name, value in flags.items() if value is not None}
     if model:
         overrides["base"] = model
+    if not (file or model):
+        raise click.UsageError("Give the MODEL to train, or a recipe that names it with --recipe.")
     if file:
         return with_overrides(Recipe.from_toml(file), overrides)
-    if not model:
-        raise click.UsageError("Give the MODEL to train, or a recipe that names it with --recipe.")
-    content: dict[str, Any] = {"train": {}}
-    for key, value in overrides.items():
-        section, _, name = key.rpartition(".")
-        (content.setdefault(section, {}) if section else content)[name] = value
-    return Recipe.from_dict(content)
+    return Recipe.from_dict(overridden({"train": {}}, overrides))
 
 
 def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
-    from prunescale.cli.output import count
+    from prunescale.amounts import short
 
     pruned = run.pruning_method is not None
     before = f"{run.loss_before:.4f} before pruning, " if pruned else ""
@@ -161,7 +157,7 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
         "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head"
         + (f" ({run.n_params_before:,} before pruning)" if pruned else ""),
         "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end, nats per token",
-        "Trained": f"{count(run.n_tokens)} tokens in {run.seconds:,.0f} s, {count(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
+        "Trained": f"{short(run.n_tokens)} tokens in {run.seconds:,.0f} s, {short(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
         "Kept in": store,
     }
     return {**facts, "Saved in": save_to} if save_to else facts

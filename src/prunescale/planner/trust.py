@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from prunescale.amounts import short
 from prunescale.errors import FitError
 from prunescale.fitting import Fit, FitStatus
 
@@ -37,7 +38,7 @@ def warnings(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[f
     """A sentence for each input outside the fitted range, each wide spread over the refits, and each doubt about the fit."""
     outside = [_outside(fit, name, asked[name], factor) for name, factor in extrapolation(fit, asked).items() if factor > 1]
     wide = [
-        f"Leaving out one run moves {what} between {_short(spread[0])} and {_short(spread[1])}."
+        f"Leaving out one run moves {what} between {short(spread[0])} and {short(spread[1])}."
         for what, spread in spreads.items()
         if spread and spread[1] > WIDE * spread[0]
     ]
@@ -54,12 +55,4 @@ def ends(values: Sequence[float]) -> tuple[float, float] | None:
 def _outside(fit: Fit, name: str, value: float, factor: float) -> str:
     low, high = fit.ranges[name]
     where = "above the most" if value > high else "below the least"
-    return f"{name} of {_short(value)} is {_short(factor)} times {where} that was fitted ({_short(low)} to {_short(high)})."
-
-
-def _short(value: float) -> str:
-    """Three digits: 0.25, 400k, 2.5M, 135M, 1.2B."""
-    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"
+    return f"{name} of {short(value)} is {short(factor)} times {where} that was fitted ({short(low)} to {short(high)})."
