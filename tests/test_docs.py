@@ -1,6 +1,6 @@
 """The documentation says what the program does: every command is explained, what is generated is fresh, and links lead somewhere.
 
-That each law has its section is tested with the laws; that each layer is listed, with the layers.
+That each layer is listed is tested with the layers.
 """
 
 import re
@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CLI_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))
+LAWS_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_laws.py"))
 COMMANDS = {context.command_path: context.command for context in CLI_PAGE["contexts"]()}
 PAGES = [path for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "studies/**/*.md") for path in ROOT.glob(pattern)]
 
@@ -26,6 +27,20 @@ def test_every_command_and_every_option_has_help(command):
 def test_the_page_of_commands_is_what_their_help_says():
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert page == CLI_PAGE["page"](), "docs/cli.md is out of date: run python docs/generate_cli.py"
+
+
+def test_the_page_of_laws_is_what_they_say():
+    page = (ROOT / "docs" / "laws.md").read_text("utf-8")
+    assert page == LAWS_PAGE["page"](), "docs/laws.md is out of date: run python docs/generate_laws.py"
+
+
+def test_the_example_of_an_own_law_is_one():
+    (example,) = re.findall(r"```python\n(.*?)```", LAWS_PAGE["OWN"], flags=re.DOTALL)
+    written: dict = {}
+    exec(example, written)
+    # L0 + gap e^-1 after tau tokens.
+    law = written["Saturating"](gap=0.5, tau=1e8)
+    assert law.loss(n_tokens=1e8, loss_before=3.0) == pytest.approx(3 + 0.5 * 0.3678794, rel=1e-7)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

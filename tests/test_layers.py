@@ -39,7 +39,8 @@ ARRAYS = {"numpy", "scipy"}
 ANY_GPU_IMAGE = {"torch", "transformers", "safetensors", "tokenizers", "numpy"}
 THIRD_PARTY = {
     "laws": {"numpy"},
-    **dict.fromkeys(("fitting", "planner", "runs"), ARRAYS),
+    **dict.fromkeys(("fitting", "planner"), ARRAYS),
+    "runs": ARRAYS | {"pyarrow", "tensorboard"},
     **dict.fromkeys(("models", "pruning", "training", "sweep"), ANY_GPU_IMAGE),
     "report": {"numpy", "matplotlib"},
     "cli": {"click", "rich", "numpy", "torch"},

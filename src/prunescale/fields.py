@@ -25,3 +25,17 @@ def in_words(annotation: Any) -> str:
         return " or ".join(map(in_words, choices))
     words = {int: "an integer", float: "a number", str: "a string", dict: "a table", tuple: "a list", NoneType: "nothing"}
     return words.get(get_origin(annotation) or annotation, "a section")
+
+
+def read(text: str, annotation: Any) -> Any:
+    """The value that a text stands for in a field of strings or numbers; an empty text is None where the field allows it.
+
+    Raises ValueError where it stands for none."""
+    choices = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    if not text and NoneType in choices:
+        return None
+    (kind,) = (choice for choice in choices if choice is not NoneType)
+    value = kind(text) if kind in (int, float) else text
+    if not fits(value, annotation):
+        raise ValueError(f"{text!r} is not {in_words(annotation)}")
+    return value

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from prunescale.fitting import Fit, fit, jackknife
+from prunescale.fitting import Fit, bootstrap, fit
 from prunescale.laws import Columns, P2Law
 from prunescale.report import COLOURS, save_png
 from prunescale.runs import Run, read_json
+from prunescale.runs.control import with_control
 from prunescale.runs.table import columns
 
 HERE = Path(__file__).parent
@@ -22,9 +23,9 @@ FIXED = {"delta": 0.0, "alpha": 0.0, "E": 0.0}
 
 def against_control(runs: list[Run]) -> Columns:
     """The points of the pruned runs, with the control's loss after the same tokens in the place of the loss before pruning."""
-    control = {point.n_tokens: point.loss for run in runs if run.pruning_rate == 0 for point in run.points}
-    table = columns([run for run in runs if run.pruning_rate > 0])
-    return {**table, "loss_before": np.array([control[int(n)] for n in table["n_tokens"]])}
+    table = with_control(columns(runs))
+    pruned = table["pruning_rate"] > 0
+    return {name: column[pruned] for name, column in {**table, "loss_before": table["loss_control"]}.items()}
 
 
 def loss_table(runs: list[Run]) -> str:
@@ -42,10 +43,11 @@ def loss_table(runs: list[Run]) -> str:
 def fit_table(fits: dict[str, Fit]) -> str:
     lines = ["| L0 is | gamma | N_C | D_C | beta | RMSE | R2 of the excess | status |", "| --- |" + " ---: |" * 6 + " --- |"]
     for name, found in fits.items():
-        ranges, law = found.refit_ranges(), found.law.constants()
-        cells = [f"{law[key]:.3g} ({ranges[key][0]:.3g} to {ranges[key][1]:.3g})" for key in ("gamma", "N_C", "D_C", "beta")]
+        law, names = found.law.constants(), ("gamma", "N_C", "D_C", "beta")
+        ends = {name: found.interval(name) or (law[name], law[name]) for name in names}
+        cells = [f"{law[name]:.3g} ({ends[name][0]:.3g} to {ends[name][1]:.3g})" for name in names]
         status = found.status.name.lower().replace("_", " ")
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {found.rmse:.4f} | {found.r2_excess:.3f} | {status} |")
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {found.metrics.rmse:.4f} | {found.metrics.r2_excess:.3f} | {status} |")
     return "\n".join(lines)
 
 
@@ -116,14 +118,14 @@ def excess_figure(found: Fit, table: Columns) -> Figure:
 def main() -> None:
     runs = sorted(read_json(HERE / "curves.json"), key=lambda run: run.pruning_rate)
     tables = {"loss before pruning": columns(runs), "control's loss": against_control(runs)}
-    fits = {name: jackknife(fit(P2Law, table, fixed=FIXED), table) for name, table in tables.items()}
+    fits = {name: bootstrap(fit(P2Law, table, fixed=FIXED)) for name, table in tables.items()}
     text = f"""<!-- Written by report.py from curves.json. -->
 
 Held-out loss in nats per token; in brackets, above the control after the same tokens. Before pruning: {runs[0].loss_before:.4f}.
 
 {loss_table(runs)}
 
-P2 law, constant-rate points, delta = alpha = E = 0 (there is one size); in brackets, the range over leaving out one run.
+P2 law, constant-rate points, delta = alpha = E = 0 (there is one size); in brackets, the 90 % interval\n({fits["control's loss"].replicates.method}).
 
 {fit_table(fits)}
 

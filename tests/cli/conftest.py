@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,7 +103,9 @@ def curve_of(
     make_run: Callable[..., Run], size: int, rate: float, tokens: Sequence[int] = TOKENS, phase: Any = "constant"
 ) -> Run:
     """A run of a model with `size` parameters before pruning; loss before it: 3 nats."""
-    losses = {n: float(LAW.loss(n_params_before=size, n_tokens=n, pruning_rate=rate, loss_before=3.0)) for n in tokens}
+    model = {"n_params_before": size, "pruning_rate": rate, "loss_before": 3.0}
+    with np.errstate(divide="ignore"):  # where nothing is pruned, nothing is lost
+        losses = {n: float(LAW.loss(n_tokens=n, **model)) for n in tokens}
     return make_run(
         id=f"{size:x}-{100 * rate:.0f}",
         name=f"m{size} block-influence {rate:.3f}",

@@ -96,6 +96,7 @@ def test_fit_finds_the_law_and_plan_reads_it(work, command, curves):
     assert "Written to fit.json" in fitted.out
     fit = json.loads(command("fit", curves(), "--json").out)
     assert fit["status"] == "CONVERGED"
+    assert fit["intervals"]["gamma"] == pytest.approx([-1.2, -1.2], abs=1e-6)
     law = P2Law(**fit["constants"])
     assert (law.gamma, law.beta, law.D_C) == pytest.approx((-1.2, 0.5, 1.1), rel=1e-3)
 
@@ -107,20 +108,51 @@ def test_fit_finds_the_law_and_plan_reads_it(work, command, curves):
     assert plan["tokens"] == pytest.approx(tokens, rel=1e-2)
     assert plan["forecast"]["loss"] == pytest.approx(3 + scale * (0.4 * 4**-0.8 + 1.1 * 0.1**-0.5 + 0.2), rel=1e-4)
     assert plan["step"] == "doubling"
+    for interval in (plan["tokens_interval"], plan["tokens_profile"]):
+        assert interval == pytest.approx([tokens, tokens], rel=1e-2)
     told = command("plan", "fit.json", *asked, "--tokens-per-second", "1000")
     assert told.code == 0
     assert "a GPU-hour more gains less than 0.005 nats" in told.out
 
 
+def test_a_law_of_ones_own_is_fitted_and_planned_with(work, command, curves):
+    Path("mine.py").write_text("""\
+BOUNDS = {"a": (0.0, 5.0), "b": (0.0, 2.0)}
+
+
+def recovery(n_tokens, loss_before, *, a, b):
+    return loss_before + a * (n_tokens / 1e6) ** -b
+""")
+    fitted = command("fit", curves(rates=(0.5,)), "--law", "mine.py:recovery", "--out", "fit.json")
+    assert (fitted.code, fitted.err) == (0, "")
+    assert "by profile" not in fitted.out
+    asked = ("plan", "fit.json", "--loss-before", "3", "--min-gain", "0.1", "--json")
+    assert "is not built in: say where it is with --law FILE.py:NAME." in command(*asked).err
+    plan = json.loads(command(*asked, "--law", "mine.py:recovery").out)
+    low, high = plan["tokens_interval"]
+    assert low <= plan["tokens"] <= high
+
+
+def test_the_best_size_for_a_budget_of_compute(work, command, curves):
+    assert command("fit", curves(), "--out", "fit.json", "--profile").out.count("by profile") == 1
+    ended = command("plan", "fit.json", "--rate", "0.5", "--loss-before", "3", "--compute", "1e15", "--no-profile")
+    assert (ended.code, ended.err) == (0, "")
+    assert "Best n_params_before" in ended.out
+
+
 def test_controls_that_were_not_pruned_are_left_out_of_a_fit(work, command, curves):
-    fit = json.loads(command("fit", curves(rates=(0.25, 0.5, 0.0)), "--no-refits", "--json").out)
+    fit = json.loads(command("fit", curves(rates=(0.25, 0.5, 0.0)), "--no-intervals", "--json").out)
     assert (fit["n_points"], fit["left_out"]) == (24, {"pruning_rate of 0": 12})
+    over_control = json.loads(
+        command("fit", curves(rates=(0.25, 0.5, 0.0)), "--law", "p2-control", "--no-intervals", "--json").out
+    )
+    assert (over_control["n_points"], over_control["left_out"]) == (24, {"pruning_rate of 0": 12})
     assert fit["constants"]["gamma"] == pytest.approx(-1.2, rel=1e-3)
 
 
 def test_a_fit_of_some_bases_only(work, command, curves):
     fit = json.loads(
-        command("fit", curves(), "--base", "m500000", "--base", "m1000000", "--fix", "E=0.2", "--no-refits", "--json").out
+        command("fit", curves(), "--base", "m500000", "--base", "m1000000", "--fix", "E=0.2", "--no-intervals", "--json").out
     )
     assert (fit["n_runs"], fit["fixed"]) == (4, {"E": 0.2})
 

@@ -123,8 +123,8 @@ TRAININGS = {
     ("--device", "cuda:5"): "The device 'cuda:5' is not to be had",
 }
 FITS = {
-    ("--law", "magic"): "There is no law 'magic': choose average-parameter, hoffmann, p2.",
-    ("--objective", "magic"): "No objective is called magic; there are squared, squared-log.",
+    ("--law", "magic"): "There is no law 'magic': choose p2, p2-no-delta, p2-additive,",
+    ("--objective", "magic"): "'magic' is not one of 'squared', 'squared-log', 'huber-log'.",
     ("--phases", "foo"): "There is no learning-rate phase 'foo': choose among before, warm-up, constant, decay, or all.",
     ("--phases", "constant,"): "There is no learning-rate phase ''",
     (
@@ -138,8 +138,8 @@ FITS = {
     (
         "--base",
         "m500000",
-    ): "1 model size: delta and two of N_C, alpha, E are not identified; add runs of another size or fix them, "
-    "for example --fix delta=0",
+    ): "1 model size: 3 of delta, N_C, alpha, D_C, E are not identified; add runs with another model size or fix them, "
+    "for example --fix E=0 --fix alpha=0 --fix delta=0.",
     ("--base", "m3"): "holds no runs of m3; base models there: m1000000, m4000000, m500000.",
     ("--out", "nowhere/fit.json"): "The fit cannot be written to nowhere/fit.json (No such file or directory): name a file",
 }
@@ -198,7 +198,7 @@ def test_train(bad, refused, changes, words):
 
 @pytest.mark.parametrize(("changes", "words"), FITS.items())
 def test_fit(bad, refused, curves, changes, words):
-    assert words in refused("fit", curves(), "--no-refits", *changes)
+    assert words in refused("fit", curves(), "--no-intervals", *changes)
 
 
 @pytest.mark.parametrize(("arguments", "words"), OTHERS.items())
@@ -207,15 +207,15 @@ def test_others(bad, refused, arguments, words):
 
 
 def test_plan(bad, refused, command, curves):
-    command("fit", curves(), "--no-refits", "--out", "fit.json")
+    command("fit", curves(), "--no-intervals", "--out", "fit.json")
     assert "needs --n-params-before, --rate, --loss-before; given: none." in refused("plan", "fit.json")
     assert "given: --rate." in refused("plan", "fit.json", "--rate", "0.5")
     for changes, words in PLANS.items():
         assert words in refused(*PLAN, *changes)
     content = json.loads(Path("fit.json").read_text())
-    del content["ranges"]
+    del content["points"]
     Path("fit.json").write_text(json.dumps(content))
-    assert "fit.json is a damaged fit (KeyError('ranges')); fit the runs again." in refused(*PLAN)
+    assert "fit.json is a damaged fit (KeyError('points')); fit the runs again." in refused(*PLAN)
 
 
 def test_a_store_takes_all_of_a_file_or_none(bad, refused, command, curves):

@@ -105,9 +105,7 @@ def test_what_is_no_count(text):
         options.COUNT.convert(text, None, None)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"), [([], "  fit    Fit a scaling law to runs."), (["runs"], "  list    List the runs")]
-)
+@pytest.mark.parametrize(("arguments", "line"), [([], "Fit a scaling law to runs."), (["runs"], "List the runs")])
 def test_a_group_alone_shows_its_help(work, command, arguments, line):
     ended = command(*arguments)
     assert ended.code == 2

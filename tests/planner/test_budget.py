@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prunescale.errors import PrunescaleError
-from prunescale.fitting import FitStatus, Refit, fit
+from prunescale.fitting import Check, FitStatus, Replicates, bootstrap, fit
 from prunescale.laws import P2Law
 from prunescale.planner import BudgetStatus, forecast, loss_at, plan, tokens_worth_doubling, tokens_worth_hour
 
@@ -22,6 +22,11 @@ def fitted():
     return fit(P2Law, columns | {"run": runs, "loss": LAW.predict(columns)}, phases=None)
 
 
+def studied(fitted, laws):
+    """The fit with these laws as its studies that might have been."""
+    return replace(fitted, replicates=Replicates(np.array([list(law.constants().values()) for law in laws]), "by hand"))
+
+
 def test_a_plan_within_what_was_fitted(fitted):
     budget = plan(fitted, MODEL, 0.02)
     assert budget.status is BudgetStatus.FOUND
@@ -31,7 +36,8 @@ def test_a_plan_within_what_was_fitted(fitted):
     assert budget.gain == pytest.approx(0.02, rel=1e-9)
     assert budget.extrapolation == {"n_params_before": 1.0, "pruning_rate": 1.0, "n_tokens": 1.0}
     assert budget.hours is None
-    assert budget.tokens_range is None
+    assert budget.tokens_interval is None
+    assert budget.tokens_profile is None
 
 
 def test_a_plan_by_the_hour_says_how_many(fitted):
@@ -41,15 +47,28 @@ def test_a_plan_by_the_hour_says_how_many(fitted):
     assert budget.hours == pytest.approx(budget.tokens / 3.6e6, rel=1e-12)
 
 
-def test_ranges_are_the_ends_over_the_refits(fitted):
-    laws = [replace(LAW, D_C=d) for d in (2.0, 2.5, 3.5)]
-    budget = plan(replace(fitted, refits=tuple(Refit(f"run {i}", law) for i, law in enumerate(laws))), MODEL, 0.02)
-    answers = [tokens_worth_doubling(law, MODEL, 0.02) for law in laws]
-    assert budget.n_refits == 3
-    assert budget.tokens_range == pytest.approx((answers[0], answers[2]), rel=1e-9)
-    assert budget.loss_range == pytest.approx(tuple(loss_at(laws[i], budget.tokens, **MODEL) for i in (0, 2)), rel=1e-12)
-    # (3.5 / 2)^(1 / 0.45) = 3.5 times between the ends: worth a warning.
-    assert any(warning.startswith("Leaving out one run moves the tokens") for warning in budget.warnings)
+def test_intervals_are_quantiles_over_the_studies(fitted):
+    # 21 studies: the 5 % and 95 % quantiles by nearest rank are the second from below and from above.
+    laws = [replace(LAW, D_C=d) for d in np.linspace(2.0, 3.5, 21)]
+    budget = plan(studied(fitted, laws), MODEL, 0.02)
+    answers = [float(tokens_worth_doubling(law, MODEL, 0.02)) for law in laws]
+    assert budget.tokens_interval == pytest.approx((answers[1], answers[19]), rel=1e-9)
+    losses = [float(loss_at(laws[i], budget.tokens, **MODEL)) for i in (1, 19)]
+    assert budget.loss_interval == pytest.approx(losses, rel=1e-12)
+    # (3.425 / 2.075)^(1 / 0.45) = 3 times between the ends: worth a warning.
+    (wide,) = [check for check in budget.checks if check.code == "wide"]
+    assert wide.text.startswith("The 90% interval of the tokens worth their cost is wide: ")
+
+
+def test_a_profile_holds_the_answer_and_the_bootstraps_interval_roughly(fitted):
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(fitted.n_points)
+    columns = fitted.points.columns
+    found = bootstrap(fit(P2Law, columns | {"loss": columns["loss"] + noise}, phases=None), n=300)
+    budget = plan(found, MODEL, 0.02, profiled=True)
+    low, high = budget.tokens_profile
+    assert low < budget.tokens < high
+    narrow, wide = budget.tokens_interval
+    assert np.log(high / low) / np.log(wide / narrow) == pytest.approx(1, abs=0.6)
 
 
 def test_extrapolation_is_counted_from_the_nearer_end(fitted):
@@ -59,8 +78,9 @@ def test_extrapolation_is_counted_from_the_nearer_end(fitted):
     assert budget.extrapolation["pruning_rate"] == pytest.approx(1.25)
     assert budget.extrapolation["n_tokens"] == pytest.approx(max(1.0, budget.tokens / 5e7))
     assert "loss_before" not in budget.extrapolation
-    assert budget.warnings[0] == "n_params_before of 13M is 2.6 times above the most that was fitted (1M to 5M)."
-    assert budget.warnings[1] == "pruning_rate of 0.1 is 1.25 times below the least that was fitted (0.125 to 0.5)."
+    far = [check.text for check in budget.checks if check.code == "far"]
+    assert "n_params_before of 13M is 2.6 times above the most that was fitted (1M to 5M)." in far
+    assert "pruning_rate of 0.1 is 1.25 times below the least that was fitted (0.125 to 0.5)." in far
 
 
 def test_a_gain_that_no_step_brings(fitted):
@@ -78,21 +98,20 @@ def test_a_gain_that_every_step_brings(fitted):
 
 
 def test_doubts_about_the_fit_come_with_the_plan(fitted):
-    assert plan(fitted, MODEL, 0.02).warnings == (
-        "The fit holds no refits without one run, so the spread of this answer is not known.",
-    )
-    doubtful = replace(fitted, status=FitStatus.AT_BOUND, refits=(Refit("a", LAW),))
-    assert plan(doubtful, MODEL, 0.02).warnings == (FitStatus.AT_BOUND.value,)
+    (unknown,) = plan(fitted, MODEL, 0.02).checks
+    assert unknown.text == "The fit holds no refits to studies that might have been, so the interval of this answer is not known."
+    doubtful = replace(studied(fitted, [LAW]), status=FitStatus.AT_BOUND)
+    assert plan(doubtful, MODEL, 0.02).checks == (Check("at-bound", FitStatus.AT_BOUND.value),)
 
 
-def test_a_forecast_is_the_loss_with_its_range(fitted):
+def test_a_forecast_is_the_loss_with_its_interval(fitted):
     laws = [replace(LAW, E=e) for e in (0.1, 0.2)]
-    found = forecast(replace(fitted, refits=tuple(Refit(str(i), law) for i, law in enumerate(laws))), MODEL, 3e8)
+    found = forecast(studied(fitted, laws), MODEL, 3e8)
     assert found.loss == pytest.approx(loss_at(LAW, 3e8, **MODEL), rel=1e-6)
     # E is multiplied by rho^1.6 N0^-0.1, so the ends lie 0.1 times that apart.
-    assert found.loss_range[1] - found.loss_range[0] == pytest.approx(0.1 * 0.25**1.6 * 2.5**-0.1, rel=1e-9)
+    assert found.loss_interval[1] - found.loss_interval[0] == pytest.approx(0.1 * 0.25**1.6 * 2.5**-0.1, rel=1e-9)
     assert found.extrapolation["n_tokens"] == pytest.approx(6.0)
-    assert found.warnings == ("n_tokens of 300M is 6 times above the most that was fitted (1M to 50M).",)
+    assert found.checks == (Check("far", "n_tokens of 300M is 6 times above the most that was fitted (1M to 50M)."),)
 
 
 @pytest.mark.parametrize(

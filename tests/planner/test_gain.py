@@ -41,6 +41,13 @@ def test_the_gain_at_the_answer_is_the_gain_asked_for():
     assert hour_gain(law, model, tokens, tokens_per_second=1e5) == pytest.approx(0.02, rel=1e-9)
 
 
+def test_many_laws_at_once_equal_one_at_a_time():
+    laws = [replace(LAW, beta=beta) for beta in (0.3, 0.45, 0.6)]
+    many = replace(LAW, beta=np.array([[0.3], [0.45], [0.6]]))
+    found = tokens_worth_doubling(many, MODEL, 0.01)
+    np.testing.assert_allclose(found[:, 0], [tokens_worth_doubling(law, MODEL, 0.01) for law in laws], rtol=1e-13)
+
+
 @pytest.mark.parametrize("worth", [tokens_worth_doubling, partial(tokens_worth_hour, tokens_per_second=2e4)])
 def test_what_asks_for_more_tokens(worth):
     def rises(answers):

@@ -1,10 +1,11 @@
+import json
 import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from prunescale.errors import StoreError
-from prunescale.runs import Store
+from prunescale.runs import Point, Store
 from prunescale.runs.migrations import MIGRATIONS, create_runs, migrate, version
 
 
@@ -65,3 +66,59 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path, monkeypatch
     with pytest.raises(StoreError, match="table half already exists"):
         Store.open(tmp_path / "runs.db")
     assert (tmp_path / "runs.db").read_bytes() == before
+
+
+RELEASED = 3  # the version in which every field of a run had to be known
+
+
+def store_of_then(path, run):
+    """A store as the first three migrations made it, with this run and its points."""
+    old = sqlite3.connect(path)
+    for migration in MIGRATIONS[:RELEASED]:
+        migration(old)
+    old.execute(f"PRAGMA user_version = {RELEASED}")
+    names = [row[1] for row in old.execute("PRAGMA table_info(runs)")]
+    values = [json.dumps(value) if isinstance(value := getattr(run, name), dict) else value for name in names]
+    old.execute(f"INSERT INTO runs VALUES ({', '.join('?' * len(names))})", values)
+    old.executemany(
+        "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(run.id, i, *vars(point).values()) for i, point in enumerate(run.points)],
+    )
+    old.commit()
+    old.close()
+
+
+def test_a_store_in_which_all_had_to_be_known_takes_the_unknown(tmp_path, make_run):
+    store_of_then(tmp_path / "runs.db", make_run())
+    unknown = make_run(
+        id="elsewhere",
+        created="2026-11-23T10:00:00+00:00",
+        **dict.fromkeys(("recipe_hash", "pruning_rate", "n_params_before", "flops", "seconds", "device")),
+        inputs={"sparsity": 0.5},
+        points=(Point(8, 1.0, None, "constant", None),),
+    )
+    with Store.open(tmp_path / "runs.db") as store:
+        assert store.list() == (make_run(),)
+        store.add(unknown)
+        assert store.list() == (make_run(), unknown)
+        assert store.find("0123456789ab") == make_run()
+        store.remove("3f9a0c")
+    connection = sqlite3.connect(tmp_path / "runs.db")
+    assert connection.execute("SELECT DISTINCT run_id FROM points").fetchall() == [
+        ("elsewhere",)
+    ]  # the others went with their run
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert connection.execute("PRAGMA foreign_key_list(points)").fetchall()[0][2:5] == ("runs", "run_id", "id")
+    plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM runs WHERE recipe_hash = 'a'").fetchall()
+    assert "runs_recipe_hash" in plan[0][3]
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_making_the_tables_anew_loses_no_point_whether_foreign_keys_are_enforced_or_not(tmp_path, make_run, enforced):
+    store_of_then(tmp_path / "runs.db", make_run())
+    connection = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    connection.execute(f"PRAGMA foreign_keys = {'ON' if enforced else 'OFF'}")
+    connection.execute("BEGIN")
+    migrate(connection)
+    connection.execute("COMMIT")
+    assert connection.execute("SELECT count(*) FROM points").fetchone() == (3,)

@@ -174,6 +174,12 @@ def test_a_lock_held_too_long_is_told_in_a_line(path, make_run, monkeypatch):
         ({"recipe": {"rate": float("nan")}}, r"recipe cannot be written as JSON \(Out of range"),
         ({"versions": {"torch": object()}}, r"versions cannot be written as JSON \(Object of type object"),
         ({"base": None}, "base is None; it must be a string"),
+        ({"n_params_total": 2**63}, r"n_params_total is 9.22e\+18; integers are kept up to 2\^63 - 1"),
+        ({"inputs": {"sparsity": float("nan")}}, "the input sparsity is nan; it must be a finite number"),
+        ({"inputs": {"sparsity": "half"}}, "the input sparsity is 'half'; it must be a finite number"),
+        ({"inputs": {"a b": 1.0}}, "an input is called 'a b'; a name has letters, digits and _ only"),
+        ({"inputs": {"loss_before": 1.0}}, "loss_before is among the inputs; it is a field of every run or point: give it there"),
+        ({"inputs": {"run": 1.0}}, "run is among the inputs"),
     ],
 )
 def test_a_run_that_would_spoil_a_fit_is_refused(path, make_run, changes, message):

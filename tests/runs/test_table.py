@@ -1,5 +1,6 @@
 import numpy as np
 
+from prunescale.runs import Point
 from prunescale.runs.table import COLUMNS, columns
 
 
@@ -11,6 +12,9 @@ def test_one_row_for_each_point(make_run):
     assert table["n_params_before"].tolist() == [1000.0] * 5
     assert table["n_params_non_embedding"].tolist() == [750.0] * 5
     assert table["n_params_total"].tolist() == [850.0] * 5
+    assert table["n_params_nonzero"].tolist() == [850.0] * 5
+    assert table["base"].tolist() == ["tiny"] * 5
+    assert table["kind"].tolist() == ["post-training"] * 5
     assert table["n_params_linear"].tolist() == [800.0] * 5
     assert table["n_params_average"].tolist() == [800.0] * 5  # nothing is pruned during these runs
     assert table["n_tokens"].tolist() == [0, 100, 400, 0, 100]
@@ -21,7 +25,7 @@ def test_one_row_for_each_point(make_run):
     assert table["learning_rate"].tolist() == [0.0, 1e-3, 2.5e-4, 0.0, 1e-3]
     assert table["flops"].tolist() == [0.0, 2.5e14, 1e15, 0.0, 1e15]
     assert {name: column.dtype.kind for name, column in table.items()} == {
-        name: "U" if name in ("run", "phase") else "f" for name in COLUMNS
+        name: "U" if name in ("run", "kind", "base", "phase") else "f" for name in COLUMNS
     }
 
 
@@ -39,3 +43,18 @@ def test_nothing_gives_empty_columns():
 def test_a_run_that_was_only_measured_has_spent_nothing(make_run):
     measured = make_run(flops=0.0, points=make_run().points[:1])
     assert columns([measured])["flops"].tolist() == [0.0]
+
+
+def test_what_nobody_knows_is_nan(make_run):
+    unknown = ("n_params_before", "n_params_linear", "n_params_nonzero", "pruning_rate", "flops")
+    table = columns([make_run(**dict.fromkeys(unknown), points=(Point(8, 1.0, None, "constant", None),))])
+    for name in (*unknown, "n_params_average", "learning_rate"):
+        np.testing.assert_array_equal(table[name], [np.nan], err_msg=name)
+
+
+def test_further_inputs_are_columns_and_the_average_parameters_are_those_given(make_run):
+    pruned = make_run(id="pruned", inputs={"n_params_average": 612.5, "sparsity": 0.5})
+    table = columns([make_run(), pruned])
+    assert tuple(table) == (*COLUMNS, "sparsity")
+    np.testing.assert_array_equal(table["sparsity"], [np.nan] * 3 + [0.5] * 3)
+    assert table["n_params_average"].tolist() == [800.0] * 3 + [612.5] * 3

@@ -36,7 +36,7 @@ def demo(folder: Path, as_json: bool) -> None:
     Interrupt it when you like: run again, it goes on after the last finished run.
     """
     from prunescale.cli.output import print_json
-    from prunescale.fitting import fit, jackknife, save_fit
+    from prunescale.fitting import bootstrap, fit, save_fit
     from prunescale.laws import P2Law
     from prunescale.planner import plan
     from prunescale.report import recovery_curves, recovery_figure, save_png
@@ -50,16 +50,17 @@ def demo(folder: Path, as_json: bool) -> None:
         done[name].append(run_or_find(each, store, f"{number} of {len(wanted)}", as_json))
     seen = columns([run for name in SMALLER for run in done[name]])
     # Two sizes give two equations for the floor, and it has three constants: the one that no size changes is left out.
-    found = jackknife(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS), seen)
+    found = bootstrap(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS))
     save_fit(found, folder / "fit.json")
     largest = done[LARGEST][0]
+    assert largest.n_params_before is not None
     assert largest.loss_before is not None
     not_run = {
         "n_params_before": largest.n_params_before,
         "pruning_rate": RATE_NOT_RUN,
         "loss_before": largest.loss_before,
     }
-    budget = plan(found, not_run, MIN_GAIN)
+    budget = plan(found, not_run, MIN_GAIN, profiled=True)
     everything = [run for runs in done.values() for run in runs]
     curves = recovery_curves(found, everything, fitted=[run.id for name in SMALLER for run in done[name]])
     save_png(recovery_figure(curves), folder / "recovery.png")
@@ -136,7 +137,7 @@ def predictions(found: "Fit", runs: "Sequence[Run]") -> list[dict[str, Any]]:
     from prunescale.fitting import errors
     from prunescale.runs.table import columns
 
-    rates = {run.id: run.pruning_rate for run in runs}
+    rates = {run.id: run.pruning_rate or 0.0 for run in runs}
     found_errors = sorted(errors(found, columns(runs)), key=lambda each: rates[each.run])
     return [{"pruning_rate": rates[each.run], **asdict(each)} for each in found_errors]
 
@@ -160,7 +161,7 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
     """What the demo found, for people."""
     from prunescale.amounts import short
     from prunescale.cli.fit import percent
-    from prunescale.cli.output import print_facts, print_paragraph, print_table
+    from prunescale.cli.output import print_checks, print_facts, print_table
     from prunescale.cli.plan import summary
 
     constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
@@ -186,8 +187,7 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
     print_facts(summary(budget, None))
     click.echo()
     click.secho("Before you trust this", bold=True)
-    for warning in dict.fromkeys((*found.notes, *budget.warnings)):
-        print_paragraph(warning, first="- ", rest="  ")
+    print_checks(dict.fromkeys((*found.checks, *budget.checks)))
     click.echo()
     store = folder / "runs.db"
     print_facts({"Figure": str(folder / "recovery.png"), "Runs": f"{store} (prunescale runs list --store {store})"})

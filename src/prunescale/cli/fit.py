@@ -12,17 +12,25 @@ if TYPE_CHECKING:
     from prunescale.runs import Run
 
 
+LONG = 16  # runs from which on only those with the largest errors are listed
+
+
 @click.command(short_help="Fit a scaling law to runs.")
 @click.argument("source")
-@click.option("--law", default="p2", show_default=True, help="p2, average-parameter or hoffmann.")
+@options.law
 @click.option(
     "--fix", type=options.SETTING, multiple=True, metavar="NAME=VALUE", help="Hold a constant at a value; may be repeated."
 )
-@click.option("--base", multiple=True, help="Use only the runs of this base model; may be repeated.")
-@click.option("--min-tokens", type=options.COUNT, help="Leave out points before this many tokens, such as a warm-up's.")
-@click.option("--phases", default="constant", show_default=True, help="Learning-rate phases to use, comma-separated, or all.")
-@click.option("--objective", default="squared", show_default=True, help="squared, or squared-log for the logarithm of the loss.")
-@click.option("--refits/--no-refits", default=True, help="Refit without each run in turn, to see how far the answer moves.")
+@options.points
+@click.option(
+    "--studies",
+    type=options.COUNT,
+    default=1000,
+    show_default=True,
+    help="Refits to studies that might have been, for intervals.",
+)
+@click.option("--intervals/--no-intervals", default=True, help="Give each constant its 90 % interval.")
+@click.option("--profile", "profiled", is_flag=True, help="Give the interval by profile likelihood too.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the fit here, for prunescale plan.")
 @options.as_json
 def fit(
@@ -33,31 +41,59 @@ def fit(
     min_tokens: int | None,
     phases: str,
     objective: str,
-    refits: bool,
+    weighting: str,
+    studies: int,
+    intervals: bool,
+    profiled: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Fit a scaling law to the runs in SOURCE, a store (runs.db) or a file of exported runs (JSON)."""
+    """Fit a scaling law to the runs in SOURCE: a store (runs.db), or exported runs (.json or .csv)."""
     from prunescale.cli.output import print_json
+    from prunescale.fitting import bootstrap, to_dict
     from prunescale.fitting import fit as fit_law
-    from prunescale.fitting import jackknife, to_dict
-    from prunescale.runs.table import columns
 
     chosen = law_named(law)
     wanted = phases_named(phases)
     runs = runs_from(source, base)
-    table = columns(runs)
-    found = fit_law(chosen, table, fixed=dict(fix), objective=objective, min_tokens=min_tokens or 0, phases=wanted)
-    if refits and found.n_runs > 1:
-        found = jackknife(found, table)
+    table = table_of(runs)
+    found = fit_law(
+        chosen,
+        table,
+        fixed=dict(fix),
+        objective=objective,
+        weighting=weighting,
+        min_tokens=min_tokens or 0,
+        phases=wanted,
+    )
+    if intervals:
+        found = bootstrap(found, n=studies)
+    profiles = profile_intervals(found) if profiled else {}
     if out:
         write(found, out)
     if as_json:
-        print_json({**to_dict(found), "file": str(out) if out else None})
+        of_constants = {name: found.interval(name) for name in chosen.bounds if name not in found.fixed}
+        summed_up = {"n_points": found.n_points, "n_runs": found.n_runs, "ranges": found.ranges}
+        content = (
+            to_dict(found) | summed_up | {"intervals": of_constants, "profiles": profiles, "file": str(out) if out else None}
+        )
+        print_json({name: value for name, value in content.items() if name not in ("points", "replicates")})
     else:
-        print_fit(found, runs, table)
+        print_fit(found, {run.id: run.name for run in runs}, profiles)
         if out:
             click.echo(f"Written to {out}")
+
+
+def profile_intervals(found: "Fit") -> dict[str, tuple[float, float]]:
+    """The 90 % interval of each free constant by profile likelihood; an open end ends at the constant's bound."""
+    from prunescale.fitting import profile
+
+    ends = {}
+    for name, bound in found.law.bounds.items():
+        if name not in (*found.fixed, *found.at_bound, *found.void):
+            of_name = profile(found, name)
+            ends[name] = (max(of_name.low, 0.0 if bound.log else bound.low), min(of_name.high, bound.high))
+    return ends
 
 
 def write(found: "Fit", out: Path) -> None:
@@ -75,13 +111,9 @@ def write(found: "Fit", out: Path) -> None:
 def runs_from(source: str, bases: tuple[str, ...] = ()) -> "list[Run]":
     """The runs of a store or of an exported file, of these base models only where some are named."""
     from prunescale.errors import StoreError
-    from prunescale.runs import Store, read_json
+    from prunescale.runs import read_runs
 
-    if Path(source).suffix == ".json":
-        runs = list(read_json(source))
-    else:
-        with Store.open(source) as store:
-            runs = list(store.list())
+    runs = list(read_runs(source))
     named = {*bases, *(str(Path(base).expanduser().resolve()) for base in bases)}  # a run names its base's folder in full
     chosen = [run for run in runs if not bases or run.base in named]
     if not chosen:
@@ -90,12 +122,23 @@ def runs_from(source: str, bases: tuple[str, ...] = ()) -> "list[Run]":
     return chosen
 
 
-def law_named(name: str) -> Any:
-    from prunescale.errors import FitError
-    from prunescale.laws import LAWS
+def table_of(runs: "list[Run]") -> "dict[str, Any]":
+    """The runs as columns, with the loss of each one's unpruned control where there is one."""
+    from prunescale.runs.control import with_control
+    from prunescale.runs.table import columns
 
+    return with_control(columns(runs))
+
+
+def law_named(name: str) -> Any:
+    """One of our laws, or the user's own in a Python file: my_law.py:loss."""
+    from prunescale.errors import FitError
+    from prunescale.laws import LAWS, law_from_file
+
+    if ":" in name:
+        return law_from_file(name)
     if name not in LAWS:
-        raise FitError(f"There is no law {name!r}: choose {', '.join(LAWS)}.")
+        raise FitError(f"There is no law {name!r}: choose {', '.join(LAWS)}, or give one of your own as FILE.py:FUNCTION.")
     return LAWS[name]
 
 
@@ -115,55 +158,80 @@ def phases_named(names: str) -> tuple[str, ...] | None:
     return wanted
 
 
-def print_fit(found: "Fit", runs: "list[Run]", table: Any) -> None:
-    from prunescale.amounts import short
-    from prunescale.cli.output import print_facts, print_paragraph, print_table
-    from prunescale.fitting import errors
+def print_fit(found: "Fit", names: dict[str, str], profiles: "dict[str, tuple[float, float]]") -> None:
+    from prunescale.cli.output import print_checks, print_facts, print_table
 
-    ranges, sure = found.refit_ranges(), found.standard_errors
+    headings = ["constant", "value", "standard error", "90 % interval", *(["by profile"] if profiles else [])]
     rows = [
-        [name, f"{value:.4g}", sigma(found, name, sure.get(name)), interval(None if name in found.fixed else ranges.get(name))]
+        [name, f"{value:.4g}", sigma(found, name), interval(None if name in found.fixed else found.interval(name))]
+        + ([interval(profiles.get(name))] if profiles else [])
         for name, value in found.law.constants().items()
     ]
     click.echo(f"{found.law.title}: L = {found.law.formula}")
-    click.echo(f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}\n")
-    print_table("", ["constant", "value", "standard error", "range leaving out one run"], rows)
-    at_end = {each.run: each for each in errors(found, table)}
+    click.echo(
+        f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}, equal weight to {found.weighting}\n"
+    )
+    print_table("", headings, rows)
     click.echo()
+    print_ends(found, names)
+    click.echo()
+    metrics = found.metrics
+    excess = "" if metrics.r2_excess is None else f", {metrics.r2_excess:.4f} of the excess over the loss before pruning"
+    print_facts(
+        {
+            "Objective": f"{found.cost:.6g}, summed over points ({found.objective})",
+            "RMSE": f"{metrics.rmse:.4f} nats per token",
+            "R2": f"{decimals(metrics.r2)} of the loss{excess}",
+            "Huber": f"{metrics.huber:.4g}, summed over the log losses, delta 1e-3",
+            "ASD": "unknown"
+            if metrics.asd is None
+            else f"{metrics.asd:.3g} nats per million tokens, the mean error of the slope",
+            "Intervals": found.replicates.method if found.replicates else "not asked for",
+            "Status": f"{found.status.name.lower().replace('_', ' ')}. {found.status.value}",
+        }
+    )
+    print_checks(found.checks)
+
+
+def print_ends(found: "Fit", names: dict[str, str]) -> None:
+    """Measured and fitted loss at the end of each run, or of those with the largest errors."""
+    from prunescale.amounts import short
+    from prunescale.cli.output import print_table
+    from prunescale.fitting import errors
+
+    at_end = sorted(errors(found, found.points.columns), key=lambda each: -abs(each.error))
+    title = (
+        "At the end of each run"
+        if len(at_end) <= LONG
+        else f"At the end of the runs with the largest errors, {LONG} of {len(at_end)}"
+    )
+    in_order = list(names)
+    shown = sorted(at_end[:LONG], key=lambda each: in_order.index(each.run))
     print_table(
-        "At the end of each run",
+        title,
         ["run", "tokens", "measured", "fitted", "error", "of excess"],
         [
             [
-                run.name,
+                names[each.run],
                 short(each.n_tokens),
                 f"{each.loss:.4f}",
                 f"{each.predicted:.4f}",
                 f"{100 * each.error:+.2f} %",
                 percent(each.excess_error),
             ]
-            for run in runs
-            if (each := at_end.get(run.id))
+            for each in shown
         ],
     )
-    click.echo()
-    excess = "" if found.r2_excess is None else f", {found.r2_excess:.4f} of the excess over the loss before pruning"
-    print_facts(
-        {
-            "RMSE": f"{found.rmse:.4f} nats per token",
-            "R2": f"{decimals(found.r2)} of the loss{excess}",
-            "Huber": f"{found.huber:.2e}, summed over the log losses, delta 1e-3",
-            "ASD": "unknown" if found.asd is None else f"{found.asd:.3g} nats per million tokens, the mean error of the slope",
-            "Status": f"{found.status.name.lower().replace('_', ' ')}. {found.status.value}",
-        }
-    )
-    for note in found.notes:
-        print_paragraph(note, first="- ", rest="  ")
 
 
-def sigma(found: "Fit", name: str, value: float | None) -> str:
+def sigma(found: "Fit", name: str) -> str:
     if name in found.fixed:
         return "fixed"
+    if name in found.void:
+        return "no effect"
+    if name in found.at_bound:
+        return "at its bound"
+    value = found.standard_errors.get(name)
     return f"{value:.2g}" if value is not None else "unknown"
 
 

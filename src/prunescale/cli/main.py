@@ -10,10 +10,14 @@ from typing import Any
 import click
 
 from prunescale import __version__
+from prunescale.cli.audit import audit
+from prunescale.cli.compare import compare
 from prunescale.cli.demo import demo
 from prunescale.cli.fit import fit
+from prunescale.cli.laws import laws
 from prunescale.cli.plan import plan
 from prunescale.cli.prune import prune
+from prunescale.cli.rehearse import rehearse
 from prunescale.cli.runs import runs
 from prunescale.cli.train import train
 from prunescale.errors import PrunescaleError
@@ -28,7 +32,7 @@ def prunescale() -> None:
     """Scaling laws for pruned language models: prune, post-train, fit, and plan how many tokens are worth their cost."""
 
 
-for command in (demo, fit, plan, prune, runs, train):
+for command in (audit, compare, demo, fit, laws, plan, prune, rehearse, runs, train):
     prunescale.add_command(command)
 
 

@@ -11,11 +11,21 @@ import click
 from prunescale.cli.allocator import keep_freed_memory
 from prunescale.errors import TrainingError
 
+OBJECTIVES, WEIGHTINGS = ("squared", "squared-log", "huber-log"), ("runs", "points")
+
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output and nothing else.")
 device = click.option(
     "--device", default="auto", show_default=True, help="Where to compute: cpu, cuda, cuda:1, or auto for a GPU if any."
+)
+
+
+law = click.option(
+    "--law",
+    default="p2",
+    show_default=True,
+    help="A law by its name (prunescale laws lists them), or your own as FILE.py:FUNCTION.",
 )
 
 
@@ -52,6 +62,31 @@ class Setting(click.ParamType):
 
 
 COUNT, SETTING = Count(), Setting()
+
+
+def points(command: Any) -> Any:
+    """Options that say which points of the runs a fit uses, and what it makes small."""
+    for option in reversed(
+        (
+            click.option("--base", multiple=True, help="Use only the runs of this base model; may be repeated."),
+            click.option("--min-tokens", type=COUNT, help="Leave out points before this many tokens, such as a warm-up's."),
+            click.option(
+                "--phases", default="constant", show_default=True, help="Learning-rate phases to use, comma-separated, or all."
+            ),
+            click.option(
+                "--objective",
+                type=click.Choice(OBJECTIVES),
+                default="squared",
+                show_default=True,
+                help="Squared differences of the loss, of its logarithm, or Huber's function (delta 1e-3) of the latter.",
+            ),
+            click.option(
+                "--weighting", type=click.Choice(WEIGHTINGS), default="runs", show_default=True, help="What has equal weight."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 def chosen_device(name: str) -> Any:

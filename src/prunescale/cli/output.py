@@ -3,13 +3,14 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from prunescale.fitting import Check
     from prunescale.runs import Point
     from prunescale.sweep import Progress
 
@@ -69,10 +70,18 @@ def print_paragraph(text: str, *, first: str = "", rest: str = "") -> None:
     click.echo(folded or first.rstrip())
 
 
+def print_checks(checks: "Iterable[Check]") -> None:
+    """What to read a result with, a paragraph each, with its code."""
+    for check in checks:
+        print_paragraph(f"[{check.code}] {check.text}", first="- ", rest="  ")
+
+
 def span(ends: Sequence[float] | None) -> str:
     from prunescale.amounts import short
 
-    return f"{short(ends[0])} to {short(ends[1])}" if ends else "unknown"
+    if not ends:
+        return "unknown"
+    return f"{short(ends[0])} to {short(ends[1])}" if math.isfinite(ends[1]) else f"{short(ends[0])} or more"
 
 
 @contextmanager

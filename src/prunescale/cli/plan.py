@@ -20,8 +20,19 @@ if TYPE_CHECKING:
 )
 @click.option("--rate", type=float, help="P2: pruning rate, between 0 and 1.")
 @click.option("--loss-before", type=float, help="P2: loss before pruning, nats per token.")
-@click.option("--n-params-total", type=options.COUNT, help="Hoffmann: all parameters.")
+@click.option("--loss-control", type=float, help="P2 over a control: loss of the unpruned control, nats per token.")
+@click.option("--n-params-total", type=options.COUNT, help="Hoffmann, data-constrained: all parameters.")
 @click.option("--n-params-average", type=options.COUNT, help="Average-parameter law: linear weights averaged over training.")
+@click.option("--n-params-nonzero", type=options.COUNT, help="Frantar: parameters that are not zero at the end.")
+@click.option(
+    "--set",
+    "others",
+    type=options.SETTING,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other input of the law; may be repeated.",
+)
+@click.option("--law", help="Where a law of your own is that was fitted: FILE.py:FUNCTION.")
 @click.option(
     "--min-gain",
     type=float,
@@ -33,34 +44,68 @@ if TYPE_CHECKING:
     "--tokens-per-second", type=float, help="Speed of one GPU: the step is then a GPU-hour, not a doubling of the tokens."
 )
 @click.option("--tokens", type=options.COUNT, help="Say the loss after this many tokens too.")
+@click.option(
+    "--compute",
+    type=float,
+    help="FLOPs of training: say the best size, or the best sparsity, for them instead of a number of tokens.",
+)
+@click.option("--profile/--no-profile", "profiled", default=True, help="Give the answer's interval by profile likelihood too.")
 @options.as_json
 def plan(
     fit_file: Path,
     min_gain: float,
     tokens_per_second: float | None,
     tokens: int | None,
+    compute: float | None,
     rate: float | None,
+    others: tuple[tuple[str, float], ...],
+    law: str | None,
+    profiled: bool,
     as_json: bool,
     **inputs: Any,
 ) -> None:
     """Say how many tokens are worth their cost, by a fit that `prunescale fit --out` wrote."""
-    from prunescale.cli.output import print_facts, print_json, print_paragraph
+    from prunescale.cli.fit import law_named
+    from prunescale.cli.output import print_checks, print_facts, print_json
     from prunescale.fitting import load_fit
     from prunescale.planner import forecast
     from prunescale.planner import plan as plan_budget
 
-    found = load_fit(fit_file)
-    given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate}.items() if value is not None}
+    found = load_fit(fit_file, law_named(law) if law else None)
+    given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate, **dict(others)}.items() if value is not None}
+    if compute is not None:
+        print_choice(found, given, compute, profiled, as_json)
+        return
     refuse_other_inputs(found, given)
-    budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second)
+    budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second, profiled=profiled)
     at_tokens = forecast(found, given, tokens) if tokens else None
     if as_json:
         print_json(content(budget) | ({"forecast": asdict(at_tokens)} if at_tokens else {}))
         return
     print_facts(summary(budget, at_tokens))
-    warnings = dict.fromkeys([*budget.warnings, *(at_tokens.warnings if at_tokens else ())])
-    for warning in warnings:
-        print_paragraph(f"Careful: {warning}")
+    print_checks(dict.fromkeys([*budget.checks, *(at_tokens.checks if at_tokens else ())]))
+
+
+def print_choice(found: "Fit", given: dict[str, float], compute: float, profiled: bool, as_json: bool) -> None:
+    """The best size for this compute or, by a law of sparsity in which the size is given, the best sparsity."""
+    from prunescale.amounts import short
+    from prunescale.cli.output import print_checks, print_facts, print_json, span
+    from prunescale.planner import choose_size, choose_sparsity
+
+    of_sparsity = "sparsity" in found.law.columns and "sparsity" not in given
+    choice = (choose_sparsity if of_sparsity else choose_size)(found, compute, given, profiled=profiled)
+    if as_json:
+        print_json(asdict(choice))
+        return
+    by_profile = f"; by profile likelihood: {span(choice.profile)}" if choice.profile else ""
+    print_facts(
+        {
+            f"Best {choice.column}": f"{short(choice.value)} (90 % interval: {span(choice.interval)}{by_profile})",
+            "Tokens": f"{short(choice.tokens)}, what {choice.compute:.3g} FLOPs buy there",
+            "Loss": f"{choice.loss:.4f}, nats per token",
+        }
+    )
+    print_checks(choice.checks)
 
 
 def content(budget: "Budget") -> dict[str, Any]:
@@ -84,7 +129,9 @@ def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
     from prunescale.amounts import short
     from prunescale.cli.output import span
 
-    often = f"leaving out one run: {span(budget.tokens_range)}"
+    often = f"90 % interval: {span(budget.tokens_interval)}"
+    if budget.tokens_profile:
+        often += f"; by profile likelihood: {span(budget.tokens_profile)}"
     reached = {
         "FOUND": f"{short(budget.tokens)} ({often})",
         "BELOW_FROM_START": f"{short(budget.tokens)} or fewer ({often})",
@@ -92,7 +139,7 @@ def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
     }
     facts = {
         "Tokens worth spending": reached[budget.status.name],
-        f"Loss at {short(budget.tokens)}": f"{budget.loss:.4f}{loss_span(budget.loss_range)}, nats per token",
+        f"Loss at {short(budget.tokens)}": f"{budget.loss:.4f}{loss_span(budget.loss_interval)}, nats per token",
         "Why there": f"from there on a {budget.step} more gains less than {budget.min_gain:g} nats",
     }
     if budget.status.name != "FOUND":
@@ -100,7 +147,7 @@ def summary(budget: "Budget", at_tokens: "Forecast | None") -> dict[str, str]:
     if budget.hours is not None and budget.status.name != "NEVER_BELOW":
         facts["Time"] = f"{budget.hours:.3g} hours on one GPU"
     if at_tokens:
-        facts[f"Loss at {short(at_tokens.tokens)}"] = f"{at_tokens.loss:.4f}{loss_span(at_tokens.loss_range)}, nats per token"
+        facts[f"Loss at {short(at_tokens.tokens)}"] = f"{at_tokens.loss:.4f}{loss_span(at_tokens.loss_interval)}, nats per token"
     return facts
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from prunescale.cli import options
-
-store_option = click.option("--store", default="runs.db", show_default=True, help="The store of runs.")
+from prunescale.cli.import_runs import import_runs, store_option
 
 
 @click.group()
@@ -47,7 +46,7 @@ def list_runs(store: str, as_json: bool) -> None:
         [
             run.name,
             run.id,
-            short(run.n_params_before),
+            short(run.n_params_before) if run.n_params_before is not None else "-",
             short(run.n_tokens),
             f"{run.loss_before:.4f}" if run.loss_before is not None else "-",
             f"{run.points[0].loss:.4f}",
@@ -75,15 +74,23 @@ def show_run(run_id: str, store: str, as_json: bool) -> None:
     if as_json:
         print_json(content)
         return
-    nested = ("points", "recipe", "versions")
+    nested = ("points", "recipe", "versions", "inputs")
     versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
-    print_facts({name: shown(value) for name, value in content.items() if name not in nested} | {"versions": versions})
+    print_facts({name: shown(value) for name, value in content.items() if name not in nested} | {"versions": versions or "-"})
     click.echo()
-    click.secho("Recipe", bold=True)
-    print_facts(flat(run.recipe))
-    click.echo()
+    for title, facts in (("Inputs", {name: shown(value) for name, value in run.inputs.items()}), ("Recipe", flat(run.recipe))):
+        if facts:
+            click.secho(title, bold=True)
+            print_facts(facts)
+            click.echo()
     rows = [
-        [f"{point.n_tokens:,}", f"{point.loss:.4f}", point.phase, f"{point.learning_rate:.2e}", f"{point.seconds:.1f}"]
+        [
+            f"{point.n_tokens:,}",
+            f"{point.loss:.4f}",
+            point.phase,
+            f"{point.learning_rate:.2e}" if point.learning_rate is not None else "-",
+            f"{point.seconds:.1f}" if point.seconds is not None else "-",
+        ]
         for point in run.points
     ]
     print_table("Loss curve", ["tokens", "loss", "phase", "learning rate", "seconds"], rows)
@@ -143,19 +150,4 @@ def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | Non
         click.echo(f"Runs written to {out}: {len(found)}")
 
 
-@runs.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@store_option
-@options.as_json
-def import_runs(file: Path, store: str, as_json: bool) -> None:
-    """Put exported runs (JSON) into a store: all or none."""
-    from prunescale.cli.output import print_json
-    from prunescale.runs import Store, read_json
-
-    found = read_json(file)
-    with Store.create(store) as kept:
-        kept.add(*found)
-    if as_json:
-        print_json({"store": store, "n_runs": len(found)})
-    else:
-        click.echo(f"Runs put into {store}: {len(found)}")
+runs.add_command(import_runs)

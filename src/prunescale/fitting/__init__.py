@@ -1,27 +1,58 @@
 """Fitting a law to the loss curves of many runs."""
 
+from prunescale.fitting.audit import Audit, Skipped, audit
+from prunescale.fitting.checks import CODES, Check
+from prunescale.fitting.compare import Comparison, Rank, compare
+from prunescale.fitting.conclude import bootstrap, fit
+from prunescale.fitting.distance import distance, far
 from prunescale.fitting.file import from_dict, load_fit, save_fit, to_dict
 from prunescale.fitting.heldout import RunError, errors
-from prunescale.fitting.jackknife import jackknife
-from prunescale.fitting.least_squares import fit
+from prunescale.fitting.holdout import HOLDOUTS
+from prunescale.fitting.judge import AuditRow
+from prunescale.fitting.likelihood import Profile, profile
 from prunescale.fitting.metrics import Metrics, measure
 from prunescale.fitting.objective import OBJECTIVES, Objective
-from prunescale.fitting.result import Fit, FitStatus, Refit
+from prunescale.fitting.points import WEIGHTINGS, Points, select
+from prunescale.fitting.replicate import Replicates
+from prunescale.fitting.result import Answer, Fit, FitStatus
+from prunescale.fitting.same_points import allowed
+from prunescale.fitting.score import RunScore, Score
 
 __all__ = [
+    "CODES",
+    "HOLDOUTS",
     "OBJECTIVES",
+    "WEIGHTINGS",
+    "Answer",
+    "Audit",
+    "AuditRow",
+    "Check",
+    "Comparison",
     "Fit",
     "FitStatus",
     "Metrics",
     "Objective",
-    "Refit",
+    "Points",
+    "Profile",
+    "Rank",
+    "Replicates",
     "RunError",
+    "RunScore",
+    "Score",
+    "Skipped",
+    "allowed",
+    "audit",
+    "bootstrap",
+    "compare",
+    "distance",
     "errors",
+    "far",
     "fit",
     "from_dict",
-    "jackknife",
     "load_fit",
     "measure",
+    "profile",
     "save_fit",
+    "select",
     "to_dict",
 ]

@@ -2,19 +2,25 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from prunescale.errors import FitError
-from prunescale.fitting.result import Fit, FitStatus, Refit
-from prunescale.laws import LAWS
+import numpy as np
 
-FORMAT = "prunescale-fit-1"
+from prunescale.errors import FitError
+from prunescale.fitting.checks import Check
+from prunescale.fitting.metrics import Metrics
+from prunescale.fitting.points import Points, weights
+from prunescale.fitting.replicate import Replicates
+from prunescale.fitting.result import Fit, FitStatus
+from prunescale.laws import LAWS, Law
+
+FORMAT = "prunescale-fit-2"
 
 
 def to_dict(fit: Fit) -> dict[str, Any]:
-    """The fit in plain types that JSON knows."""
+    """The fit in plain types that JSON knows, its points and replicates among them, so that every question can be asked of the file."""
     plain = {f.name: getattr(fit, f.name) for f in fields(fit)}
     return plain | {
         "format": FORMAT,
@@ -23,38 +29,53 @@ def to_dict(fit: Fit) -> dict[str, Any]:
         "constants": fit.law.constants(),
         "status": fit.status.name,
         "status_text": fit.status.value,
-        "notes": list(fit.notes),
+        "checks": [asdict(check) for check in fit.checks],
         "phases": None if fit.phases is None else list(fit.phases),
         "fixed": dict(fit.fixed),
-        "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
-        "refits": [{"left_out": refit.left_out, "constants": refit.law.constants()} for refit in fit.refits],
+        "points": {name: column.tolist() for name, column in fit.points.columns.items()},
+        "left_out": dict(fit.points.left_out),
+        "metrics": asdict(fit.metrics),
+        "at_bound": list(fit.at_bound),
+        "void": list(fit.void),
+        "standard_errors": dict(fit.standard_errors),
+        "replicates": None
+        if fit.replicates is None
+        else {"method": fit.replicates.method, "constants": fit.replicates.constants.tolist()},
     }
 
 
-def from_dict(entries: Mapping[str, Any]) -> Fit:
-    """The fit that `to_dict` described."""
-    law = LAWS[entries["law"]]
-    plain = {f.name: entries[f.name] for f in fields(Fit)}
+def from_dict(entries: Mapping[str, Any], law: type[Law] | None = None) -> Fit:
+    """The fit that `to_dict` described; `law` where it is not one of ours."""
+    law = law or LAWS[entries["law"]]
+    columns = {name: np.array(values) for name, values in entries["points"].items()}
+    replicates = entries["replicates"]
     return Fit(
-        **plain
-        | {
-            "law": law.from_constants(entries["constants"]),
-            "status": FitStatus[entries["status"]],
-            "notes": tuple(entries["notes"]),
-            "phases": None if entries["phases"] is None else tuple(entries["phases"]),
-            "ranges": {name: (low, high) for name, (low, high) in entries["ranges"].items()},
-            "refits": tuple(Refit(r["left_out"], law.from_constants(r["constants"])) for r in entries["refits"]),
-        }
+        law=law.from_constants(entries["constants"]),
+        status=FitStatus[entries["status"]],
+        checks=tuple(Check(**check) for check in entries["checks"]),
+        objective=entries["objective"],
+        weighting=entries["weighting"],
+        fixed=entries["fixed"],
+        min_tokens=entries["min_tokens"],
+        phases=None if entries["phases"] is None else tuple(entries["phases"]),
+        points=Points(columns, weights(columns["run"], entries["weighting"]), entries["left_out"]),
+        cost=entries["cost"],
+        metrics=Metrics(**entries["metrics"]),
+        at_bound=tuple(entries["at_bound"]),
+        void=tuple(entries["void"]),
+        standard_errors=entries["standard_errors"],
+        share_of_starts=entries["share_of_starts"],
+        replicates=replicates and Replicates(np.array(replicates["constants"], dtype=float), replicates["method"]),
     )
 
 
 def save_fit(fit: Fit, path: str | Path) -> None:
     """Write the fit as JSON."""
-    Path(path).write_text(json.dumps(to_dict(fit), indent=2, allow_nan=False) + "\n")
+    Path(path).write_text(json.dumps(to_dict(fit), allow_nan=False) + "\n")
 
 
-def load_fit(path: str | Path) -> Fit:
-    """Read a fit that `save_fit` wrote."""
+def load_fit(path: str | Path, law: type[Law] | None = None) -> Fit:
+    """Read a fit that `save_fit` wrote; `law` is needed where it was fitted with a law of one's own."""
     try:
         entries = json.loads(Path(path).read_text())
     except OSError as error:
@@ -64,7 +85,13 @@ def load_fit(path: str | Path) -> Fit:
     found = entries.get("format") if isinstance(entries, dict) else None
     if found != FORMAT:
         raise FitError(f"{path} is not a fit: its format is {found or 'not given'}, not {FORMAT}; fit the runs again.")
+    if law is not None and law.name != entries.get("law"):
+        raise FitError(f"{path} is a fit of the law {entries.get('law')}, not of {law.name}.")
+    if law is None and entries.get("law") not in LAWS:
+        raise FitError(
+            f"{path} is a fit of the law {entries.get('law')!r}, which is not built in: say where it is with --law FILE.py:NAME."
+        )
     try:
-        return from_dict(entries)
-    except (KeyError, TypeError, ValueError) as error:
+        return from_dict(entries, law)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FitError(f"{path} is a damaged fit ({error!r}); fit the runs again.") from error

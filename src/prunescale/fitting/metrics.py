@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prunescale.fitting.objective import huber
 from prunescale.laws import Columns, Law
 
-HUBER_DELTA = 1e-3
 MILLION = 1e6
 
 
@@ -34,7 +34,7 @@ def measure(law: Law, columns: Columns) -> Metrics:
         r2=r_squared(measured, predicted),
         r2_excess=None if before is None else r_squared(measured - before, predicted - before),
         rmse=float(np.sqrt(np.mean((predicted - measured) ** 2))),
-        huber=huber(np.log(predicted) - np.log(measured)),
+        huber=float(np.sum(huber(np.log(predicted) - np.log(measured)))),
         asd=average_slope_difference(columns["run"], columns["n_tokens"], measured, predicted),
     )
 
@@ -43,12 +43,6 @@ def r_squared(measured: np.ndarray, predicted: np.ndarray) -> float | None:
     """1 - residual / total sum of squares; None where all measured values are equal."""
     total = np.sum((measured - np.mean(measured)) ** 2)
     return float(1 - np.sum((predicted - measured) ** 2) / total) if total > 0 else None
-
-
-def huber(residual: np.ndarray, delta: float = HUBER_DELTA) -> float:
-    """Sum of r^2 / 2 up to |r| = delta and of delta (|r| - delta / 2) beyond."""
-    size = np.abs(residual)
-    return float(np.sum(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2))))
 
 
 def average_slope_difference(run: np.ndarray, n_tokens: np.ndarray, measured: np.ndarray, predicted: np.ndarray) -> float | None:

@@ -4,47 +4,124 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prunescale.fitting.objective import HUBER_DELTA
 from prunescale.fitting.problem import Problem
-from prunescale.laws import Law
 
 FLAT = 1e-6  # of the largest singular value: along this direction the points say nothing
 WEAK = 3e-3  # of the largest singular value: along this direction they say little
 NAMED = 0.3  # of a unit direction: constants with a smaller part in it are not named
+MOST_LEVERAGE = 0.95  # of a run: beyond it, what the other runs say of this one is all noise
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The optimum's surroundings, in the coordinates that move there: free, not on a bound, not without effect.
+
+    Linear in the coordinates: residual = residual at the optimum + jacobian @ step. Rows are points, with their weights.
+    """
+
+    moving: np.ndarray  # which coordinates; (constants,)
+    residual: np.ndarray
+    jacobian: np.ndarray  # (points, moving)
+    weight: np.ndarray
+    influence: np.ndarray
+    run_index: np.ndarray
+    bread: np.ndarray  # second derivative of the objective; (moving, moving)
+
+    @property
+    def n_moving(self) -> int:
+        return self.jacobian.shape[1]
+
+    @property
+    def n_runs(self) -> int:
+        return int(self.run_index.max(initial=-1)) + 1
+
+
+def neighbourhood(problem: Problem, coordinates: np.ndarray, resting: tuple[str, ...]) -> Neighbourhood:
+    """`resting` names the constants that stay where they are: on a bound, or without effect."""
+    moving = problem.free & ~np.isneginf(coordinates) & ~np.isin(problem.names, resting)
+    residual, jacobian = problem.scores(coordinates, moving)
+    weight = problem.points.weight
+    curvature = _expected_curvature(residual) if problem.robust else 1.0
+    bread = (jacobian.T * (curvature * weight)) @ jacobian
+    return Neighbourhood(moving, residual, jacobian, weight, problem.terms.influence(residual), problem.points.run_index, bread)
+
+
+def _expected_curvature(residual: np.ndarray) -> np.ndarray:
+    """Huber's second derivative as it is on average, for each point. Few residuals may lie within delta, so the density of residuals
+    around zero is taken from the half of them that is nearest, where they are (Powell 1991)."""
+    half = max(float(np.median(np.abs(residual))), HUBER_DELTA)
+    return (np.abs(residual) <= half) * HUBER_DELTA / half
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Standard errors from the Jacobian (None: not to be had), and the directions in which the points say little.
+    """Standard errors of constants (None: not to be had), and the directions in which the points say little.
 
-    The errors take the points as independent. Points of one curve are not, so these errors are too small: read them as a
-    lower limit, and the spread of the jackknife beside them.
+    The errors allow for points of a run that err together: they are those of a jackknife over runs, in its linear approximation (the
+    sandwich of Liang and Zeger 1986 with each run's errors as the other runs predict it) or, with hardly more runs than constants,
+    over points.
     """
 
     standard_errors: dict[str, float | None]
     weak: tuple[tuple[tuple[str, ...], float], ...]  # constants determined only together, with the singular value's ratio
+    covariance: np.ndarray | None  # of the moving coordinates
+    by_run: bool
 
     @property
     def flat(self) -> bool:
         return any(ratio < FLAT for _, ratio in self.weak)
 
 
-def precision(problem: Problem, law: Law, cost: float, at_bound: tuple[str, ...]) -> Precision:
-    """Of the free constants that are not on a bound; columns of the Jacobian are scaled to length one first."""
-    free = [name for name in problem.space.bounds if name not in at_bound]
-    errors: dict[str, float | None] = dict.fromkeys(problem.space.bounds)
-    if not free:
-        return Precision(errors, ())
-    jacobian = problem.jacobian_by_constant(law)[:, [name in free for name in problem.space.bounds]]
-    lengths = np.linalg.norm(jacobian, axis=0)
-    _, values, directions = np.linalg.svd(jacobian / np.where(lengths > 0, lengths, 1.0), full_matrices=False)
+def precision(problem: Problem, coordinates: np.ndarray, near: Neighbourhood) -> Precision:
+    """From the optimum's surroundings; columns of the Jacobian are scaled to length one before anything is judged small."""
+    names = [name for name, moves in zip(problem.names, near.moving, strict=True) if moves]
+    errors: dict[str, float | None] = {name: None for name in problem.names if name not in problem.fixed}
+    if not names:
+        return Precision(errors, (), None, False)
+    weighted = near.jacobian * np.sqrt(near.weight)[:, None]
+    lengths = np.linalg.norm(weighted, axis=0)
+    _, values, directions = np.linalg.svd(weighted / np.where(lengths > 0, lengths, 1.0), full_matrices=False)
     ratios = values / values[0]
-    weak = tuple((_named(free, v), float(r)) for v, r in zip(directions, ratios, strict=True) if r < WEAK)
-    if ratios[-1] > FLAT:
-        variance = cost / max(len(jacobian) - len(free), 1)
-        spread = np.sqrt(variance * np.sum((directions / values[:, None]) ** 2, axis=0)) / lengths
-        errors |= dict(zip(free, spread.tolist(), strict=True))
-    return Precision(errors, weak)
+    weak = tuple((_named(names, v), float(r)) for v, r in zip(directions, ratios, strict=True) if r < WEAK)
+    if ratios[-1] <= FLAT or len(values) < len(names):
+        return Precision(errors, weak, None, False)
+    covariance, by_run = _sandwich(problem, near)
+    spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    stretch = np.where(problem.logarithmic, problem.constants(coordinates), 1.0)[near.moving]
+    errors |= dict(zip(names, (spread * stretch).tolist(), strict=True))
+    return Precision(errors, weak, covariance, by_run)
+
+
+def _sandwich(problem: Problem, near: Neighbourhood) -> tuple[np.ndarray, bool]:
+    """Covariance of the moving coordinates, and whether runs were taken as what is independent, or points."""
+    by_run = near.n_runs > near.n_moving + 1
+    groups = near.run_index if by_run else np.arange(len(near.residual))
+    n_groups = int(groups.max()) + 1
+    influence = problem.terms.influence(held_out_residuals(near, groups))
+    sums = np.zeros((n_groups, near.n_moving))
+    np.add.at(sums, groups, near.jacobian * (near.weight * influence)[:, None])
+    inverse = np.linalg.inv(near.bread)
+    return (n_groups - 1) / n_groups * inverse @ (sums.T @ sums) @ inverse, by_run
 
 
 def _named(names: list[str], direction: np.ndarray) -> tuple[str, ...]:
     return tuple(name for name, part in zip(names, direction, strict=True) if abs(part) >= NAMED)
+
+
+def held_out_residuals(near: Neighbourhood, groups: np.ndarray) -> np.ndarray:
+    """What the fit without a point's own group would leave of it, in the linear approximation: residuals freed from the fit's own pull.
+
+    Each group's residuals are multiplied by (1 - leverage)^-1 (the jackknife; CR3 of Bell and McCaffrey 2002). Leverage is taken as
+    at most 0.95: a run that alone determines a constant says nothing of how far off it may be.
+    """
+    root = np.sqrt(near.weight)
+    q, _ = np.linalg.qr(near.jacobian * root[:, None])
+    freed = near.residual.copy()
+    for group in range(int(groups.max(initial=-1)) + 1):
+        rows = groups == group
+        values, vectors = np.linalg.eigh(q[rows].T @ q[rows])
+        stretch = 1 / (1 - np.clip(values, 0.0, MOST_LEVERAGE))
+        pulled = q[rows] @ (vectors * stretch) @ (vectors.T @ (q[rows].T @ (root[rows] * near.residual[rows])))
+        freed[rows] += pulled / root[rows]
+    return freed

@@ -1,94 +1,75 @@
-"""From starts to the optimum, by Levenberg and Marquardt's method as in the P2 law's paper."""
+"""The optimum of a problem: the best end that many starts lead to, with what vanishes there put to rest."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from prunescale.fitting.minimise import SAME_LOSS, minimise
 from prunescale.fitting.problem import Problem
-from prunescale.fitting.space import fractions_of_line, line_of_fractions, slope_of_line
+from prunescale.fitting.search import starts, thinned
 
+N_STARTS = 24
+N_POINTS = 2048  # on which starts are followed; the best ends go on with all
+N_ENDS = 4
 SAME_COST = 1e-6  # relative: the same optimum, reached with less or more patience
-SAME_LOSS = 1e-9  # nats: two fits of data without noise are equal below this
-NEAR_BOUND = 1e-3  # of a constant's range: try whether it belongs on the bound
-INSIDE = 1e-5  # of a constant's range: on a bound the change of variables has no slope, so nobody starts there
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best constants found, as fractions of their ranges; `at_bound` names those on a bound."""
+    """The best constants found, as coordinates. at_bound: those on a bound. void: those without effect, as their term vanished."""
 
-    fractions: np.ndarray
+    coordinates: np.ndarray
     cost: float
     at_bound: tuple[str, ...]
+    void: tuple[str, ...]
     share_of_starts: float  # of the starts followed to their end, those that ended here
 
 
-def solve(problem: Problem, starts: np.ndarray) -> Optimum:
-    """The least of the ends that these starts lead to, each polished, the best to the last digit."""
-    if problem.space.size == 0:  # every constant is fixed
-        return Optimum(np.empty(0), problem.cost(np.empty(0)), (), 1.0)
-    ends = [polish(problem, start, tolerance=1e-10, max_evaluations=200) for start in starts]
-    costs = np.array([problem.cost(end) for end in ends])
-    best = polish(problem, ends[int(np.argmin(costs))], tolerance=1e-15)
-    fractions, at_bound = settle(problem, best)
-    cost = problem.cost(fractions)
-    return Optimum(fractions, cost, at_bound, float(np.mean(costs <= _ceiling(problem, min(costs.min(), cost)))))
+def solve(problem: Problem) -> Optimum:
+    """The optimum of all the points, from starts that depend on nothing but them."""
+    if not problem.free.any():
+        here = problem.start_box[0]
+        return Optimum(here, float(problem.cost(here[None])[0]), (), (), 1.0)
+    small = replace(problem, points=thinned(problem.points, N_POINTS))
+    ends = minimise(small, starts(problem, N_STARTS), tolerance=1e-9)
+    order = np.argsort(np.where(np.isfinite(ends.cost), ends.cost, np.inf), kind="stable")
+    share = float(np.mean(ends.cost <= _ceiling(small, ends.cost[order[0]])))
+    best = minimise(problem, ends.coordinates[order[: N_ENDS if small.points is not problem.points else 1]], tolerance=1e-9)
+    coordinates, at_bound = settle(problem, best.coordinates[int(np.argmin(best.cost))])
+    coordinates, void = _without_effect(problem, coordinates)
+    return Optimum(coordinates, float(problem.cost(coordinates[None])[0]), at_bound, void, share)
 
 
-def polish(problem: Problem, start: np.ndarray, *, tolerance: float, max_evaluations: int = 2000) -> np.ndarray:
-    """The local optimum below a start, by MINPACK's lmder."""
-    from scipy.optimize import least_squares
+def settle(problem: Problem, coordinates: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The optimum to the last digit, factors that lose nothing at zero put there; and the names of what lies on a bound.
 
-    solution = least_squares(
-        lambda u: problem.residual(fractions_of_line(u)),
-        line_of_fractions(np.clip(start, INSIDE, 1 - INSIDE)),
-        jac=lambda u: problem.jacobian(fractions_of_line(u)) * slope_of_line(u),
-        method="lm",
-        x_scale="jac",
-        ftol=tolerance,
-        xtol=tolerance,
-        gtol=tolerance,
-        max_nfev=max_evaluations,
-    )
-    return fractions_of_line(solution.x)
-
-
-def settle(problem: Problem, fractions: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The optimum with those constants put on their bounds that lose nothing there; and their names.
-
-    Near a bound the change of variables is flat and a solver creeps. And a factor searched by its logarithm has no optimum at
-    all where the data want its term to vanish: its lower bound is then the honest place for it.
+    A factor is searched by its logarithm, so where the points want its term to vanish there is no optimum: zero is the honest place.
     """
-    ceiling = _ceiling(problem, problem.cost(fractions))
-    pinned: dict[str, float] = {}
-    for name in problem.space.bounds:
-        bound = _bound_worth_trying(problem, fractions, name, ceiling)
-        if bound is not None:
-            moved = _polish_rest(problem, fractions, {**pinned, name: bound})
-            if problem.cost(moved) <= ceiling:
-                fractions, pinned = moved, {**pinned, name: bound}
-    return fractions, tuple(pinned)
+    end = minimise(problem, coordinates[None], tolerance=1e-14)
+    z, cost = end.coordinates[0], float(end.cost[0])
+    free = problem.free.copy()
+    for index in np.flatnonzero(problem.logarithmic & problem.free):
+        without = np.where(np.arange(len(z)) == index, -np.inf, z)[None]
+        if problem.cost(without)[0] > _ceiling(problem, cost) and z[index] > problem.box[0][index]:
+            continue
+        rest = free & (np.arange(len(z)) != index)
+        moved = minimise(problem, without, free=rest, tolerance=1e-14)
+        if moved.cost[0] <= _ceiling(problem, cost):
+            z, cost, free = moved.coordinates[0], min(cost, float(moved.cost[0])), rest
+    low, high = problem.box
+    on_bound = problem.free & ((z <= low) | (z >= high))
+    return z, tuple(name for name, on in zip(problem.names, on_bound, strict=True) if on)
 
 
-def _bound_worth_trying(problem: Problem, fractions: np.ndarray, name: str, ceiling: float) -> float | None:
-    """The fraction, 0 or 1, on which a constant may belong; None where it plainly lies between."""
-    names = list(problem.space.bounds)
-    fraction = fractions[names.index(name)]
-    if min(fraction, 1 - fraction) < NEAR_BOUND:
-        return float(round(fraction))
-    vanished = np.where(np.array(names) == name, 0.0, fractions)
-    return 0.0 if problem.space.bounds[name].log and problem.cost(vanished) <= ceiling else None
-
-
-def _polish_rest(problem: Problem, fractions: np.ndarray, pinned: dict[str, float]) -> np.ndarray:
-    """The optimum of the other constants when these lie at these fractions."""
-    moved = np.array([pinned.get(name, f) for name, f in zip(problem.space.bounds, fractions, strict=True)])
-    on_bound = dict(zip(problem.space.bounds, problem.space.constants(moved).tolist(), strict=True))
-    rest = replace(problem, fixed={**problem.fixed, **{name: on_bound[name] for name in pinned}})
-    free = np.array([name not in pinned for name in problem.space.bounds])
-    if free.any():
-        moved[free] = polish(rest, moved[free], tolerance=1e-15)
-    return moved
+def _without_effect(problem: Problem, coordinates: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Constants on which no residual depends, such as the exponent of a term that vanished, put to one value, and their names."""
+    _, J = problem.scores(coordinates, problem.free & ~np.isneginf(coordinates))
+    moving = np.flatnonzero(problem.free & ~np.isneginf(coordinates))
+    void = moving[np.all(J == 0, axis=0)]
+    low, high = problem.box
+    resting = coordinates.copy()
+    resting[void] = np.clip(0.0, low[void], high[void])
+    return resting, tuple(problem.names[index] for index in void)
 
 
 def _ceiling(problem: Problem, cost: float) -> float:

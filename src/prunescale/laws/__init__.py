@@ -1,14 +1,67 @@
 """Scaling laws: formulas for the loss, each with its source, its units and the bounds of its constants."""
 
+from prunescale.laws.columns import COLUMNS, Column
+from prunescale.laws.compression import CompressionLaw
 from prunescale.laws.dense import HoffmannLaw
-from prunescale.laws.law import Bound, Columns, Gap, Law
-from prunescale.laws.recovery import P2Law
-from prunescale.laws.sparse import AverageParameterLaw
+from prunescale.laws.effective import EffectiveParameterLaw
+from prunescale.laws.frantar import FrantarLaw
+from prunescale.laws.kaplan import KaplanLaw
+from prunescale.laws.law import Bound, Columns, Law
+from prunescale.laws.own import OwnLaw, law_from_file, own_law
+from prunescale.laws.presets import PRESETS, Preset
+from prunescale.laws.recovery import P2ControlLaw, P2Law, P2LogKeptLaw, P2OddsLaw
+from prunescale.laws.recovery_rivals import P2AdditiveLaw, P2BetaRateLaw, P2NoDeltaLaw
+from prunescale.laws.repeated import DataConstrainedLaw
+from prunescale.laws.skaling import SkalingLaw
+from prunescale.laws.sparse import AverageParameterLaw, DenseParameterLaw, FinalParameterLaw
 
 LAWS: dict[str, type[Law]] = {
-    "average-parameter": AverageParameterLaw,
-    "hoffmann": HoffmannLaw,
     "p2": P2Law,
+    "p2-no-delta": P2NoDeltaLaw,
+    "p2-additive": P2AdditiveLaw,
+    "p2-odds": P2OddsLaw,
+    "p2-log-kept": P2LogKeptLaw,
+    "p2-beta-rate": P2BetaRateLaw,
+    "p2-control": P2ControlLaw,
+    "compression": CompressionLaw,
+    "average-parameter": AverageParameterLaw,
+    "final-parameter": FinalParameterLaw,
+    "dense-parameter": DenseParameterLaw,
+    "frantar": FrantarLaw,
+    "effective-parameter": EffectiveParameterLaw,
+    "hoffmann": HoffmannLaw,
+    "kaplan": KaplanLaw,
+    "skaling": SkalingLaw,
+    "data-constrained": DataConstrainedLaw,
 }
 
-__all__ = ["LAWS", "AverageParameterLaw", "Bound", "Columns", "Gap", "HoffmannLaw", "Law", "P2Law"]
+__all__ = [
+    "COLUMNS",
+    "LAWS",
+    "PRESETS",
+    "AverageParameterLaw",
+    "Bound",
+    "Column",
+    "Columns",
+    "CompressionLaw",
+    "DataConstrainedLaw",
+    "DenseParameterLaw",
+    "EffectiveParameterLaw",
+    "FinalParameterLaw",
+    "FrantarLaw",
+    "HoffmannLaw",
+    "KaplanLaw",
+    "Law",
+    "OwnLaw",
+    "P2AdditiveLaw",
+    "P2BetaRateLaw",
+    "P2ControlLaw",
+    "P2Law",
+    "P2LogKeptLaw",
+    "P2NoDeltaLaw",
+    "P2OddsLaw",
+    "Preset",
+    "SkalingLaw",
+    "law_from_file",
+    "own_law",
+]

@@ -1,43 +1,37 @@
 """What the laws of the form E + A / N^alpha + B / D^beta share, whatever N counts."""
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from prunescale.laws.law import Gap
+from prunescale.laws.law import Bound, Law
+from prunescale.laws.power import power
 
 
-class AdditiveConstants(Protocol):
-    @property
-    def A(self) -> float: ...
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def B(self) -> float: ...
-    @property
-    def beta(self) -> float: ...
+@dataclass(frozen=True)
+class AdditiveLaw(Law):
+    """E + A / N^alpha + B / D^beta: a law of this form says which column is N."""
 
+    E: float
+    A: float
+    alpha: float
+    B: float
+    beta: float
 
-def additive_gradient(law: AdditiveConstants, N: Any, D: Any) -> np.ndarray:
-    """Derivatives by E, A, alpha, B, beta; (points, 5)."""
-    size, data = N**-law.alpha, D**-law.beta
-    columns = (np.ones(np.shape(size)), size, -np.log(N) * law.A * size, data, -np.log(D) * law.B * data)
-    return np.stack(np.broadcast_arrays(*columns), axis=-1)
+    bounds: ClassVar[Mapping[str, Bound]] = {
+        "E": Bound(0.0, 20.0, start=(0.5, 3.0), role="loss of an unlimited model on unlimited data"),
+        "A": Bound(1e-4, 1e14, start=(1e0, 1e6), log=True, role="what more parameters can win"),
+        "alpha": Bound(0.0, 2.0, start=(0.05, 1.0), role="its exponent"),
+        "B": Bound(1e-4, 1e14, start=(1e0, 1e6), log=True, role="what more tokens can win"),
+        "beta": Bound(0.0, 2.0, start=(0.05, 1.0), role="its exponent"),
+    }
 
+    def additive_loss(self, N: Any, D: Any) -> Any:
+        return self.E + self.A * power(N, -self.alpha) + self.B * power(D, -self.beta)
 
-def additive_gaps(n_params: np.ndarray, n_tokens: np.ndarray, free: set[str]) -> tuple[Gap, ...]:
-    """Each size gives one equation for (E, A, alpha), each token count one for (E, B, beta)."""
-    gaps = (
-        _gap(len(np.unique(n_params)), "model size", ("A", "alpha", "E"), free, "runs of other sizes"),
-        _gap(len(np.unique(n_tokens)), "token count", ("B", "beta", "E"), free, "points at other token counts"),
-    )
-    return tuple(gap for gap in gaps if gap)
-
-
-def _gap(n_values: int, noun: str, names: tuple[str, ...], free: set[str], add: str) -> Gap | None:
-    unknown = [name for name in names if name in free]
-    n_open = len(unknown) - n_values
-    if n_open <= 0:
-        return None
-    words = ", ".join(unknown) if n_open == len(unknown) else f"{('one', 'two')[n_open - 1]} of {', '.join(unknown)}"
-    return Gap(f"{n_values} {noun}{'' if n_values == 1 else 's'}", words, n_open, add, {})
+    def additive_gradient(self, N: Any, D: Any) -> tuple[Any, ...]:
+        """Derivatives by E, A, alpha, B, beta."""
+        size, data = power(N, -self.alpha), power(D, -self.beta)
+        return 1.0, size, -np.log(N) * self.A * size, data, -np.log(D) * self.B * data

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from math import inf
 
-from prunescale.fitting import Fit
+import numpy as np
+
+from prunescale.fitting import Answer, Check, Fit
+from prunescale.laws import Law
 from prunescale.planner.gain import SECONDS_PER_HOUR, Gain, doubling_gain, hour_gain, loss_at, tokens_worth
-from prunescale.planner.trust import checked_inputs, checked_positive, ends, extrapolation, warnings
+from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation
 
 FARTHEST = 1e6  # times the longest run fitted: no answer is sought beyond
 
@@ -40,38 +44,54 @@ class Budget:
     loss: float
     gain: float  # of the step after these tokens
     hours: float | None  # GPU-hours to get there, where the speed is given
-    tokens_range: tuple[float, float] | None  # leave-one-run-out range, not a confidence interval
-    loss_range: tuple[float, float] | None  # of the loss at `tokens`; leave-one-run-out range, not a confidence interval
-    n_refits: int
+    tokens_interval: tuple[float, float] | None  # 90 %, over the fit's studies that might have been
+    tokens_profile: tuple[float, float] | None  # 90 %, by profile likelihood; an end that nothing bounds is inf
+    loss_interval: tuple[float, float] | None  # 90 %, of the loss at `tokens`
     extrapolation: Mapping[str, float]  # factor by which each input and the tokens lie outside what was fitted; 1 within
-    warnings: tuple[str, ...]
+    checks: tuple[Check, ...]
 
 
-def plan(fit: Fit, inputs: Mapping[str, float], min_gain: float, *, tokens_per_second: float | None = None) -> Budget:
+def plan(
+    fit: Fit, inputs: Mapping[str, float], min_gain: float, *, tokens_per_second: float | None = None, profiled: bool = False
+) -> Budget:
     """Tokens worth their cost for the model that `inputs` describes by the law's column names.
 
     Without `tokens_per_second` the step is a doubling of the tokens; with it, the speed of one GPU, it is a GPU-hour. The
-    fit's refits, where it has any, give the ranges.
+    fit's refits, where it has any, give the intervals; `profiled` adds those by profile likelihood, which need SciPy.
     """
     inputs, min_gain = checked_inputs(fit, inputs), checked_positive("The least gain", min_gain)
     step, gain = _step(tokens_per_second)
     between = (fit.ranges["n_tokens"][0], FARTHEST * fit.ranges["n_tokens"][1])
-    tokens = tokens_worth(fit.law, inputs, min_gain, gain, between=between)
-    tokens_range = ends([tokens_worth(refit.law, inputs, min_gain, gain, between=between) for refit in fit.refits])
+
+    def worth(law: Law) -> np.ndarray:
+        return tokens_worth(law, inputs, min_gain, gain, between=between)
+
+    tokens = float(worth(fit.law))
+    tokens_interval = fit.interval(worth, LEVEL)
+    tokens_profile = _profile(fit, worth, between) if profiled else None
+    spreads = {"the tokens worth their cost": tokens_profile or tokens_interval}
     return Budget(
         status=_status(tokens, between),
         step=step,
         min_gain=min_gain,
         tokens=tokens,
-        loss=loss_at(fit.law, tokens, **inputs),
-        gain=gain(fit.law, inputs, tokens),
+        loss=float(loss_at(fit.law, tokens, **inputs)),
+        gain=float(gain(fit.law, inputs, np.asarray(tokens))),
         hours=None if tokens_per_second is None else tokens / tokens_per_second / SECONDS_PER_HOUR,
-        tokens_range=tokens_range,
-        loss_range=ends([loss_at(refit.law, tokens, **inputs) for refit in fit.refits]),
-        n_refits=len(fit.refits),
+        tokens_interval=tokens_interval,
+        tokens_profile=tokens_profile,
+        loss_interval=fit.interval(lambda law: loss_at(law, tokens, **inputs), LEVEL),
         extrapolation=extrapolation(fit, {**inputs, "n_tokens": tokens}),
-        warnings=warnings(fit, {**inputs, "n_tokens": tokens}, {"the tokens worth their cost": tokens_range}),
+        checks=doubts(fit, {**inputs, "n_tokens": tokens}, spreads),
     )
+
+
+def _profile(fit: Fit, worth: Answer, between: tuple[float, float]) -> tuple[float, float]:
+    """The interval by profile likelihood; an end beyond where answers are sought is open."""
+    from prunescale.fitting.likelihood import profile
+
+    found = profile(fit, worth, level=LEVEL, log=True)
+    return (found.low if found.low > between[0] else 0.0, found.high if found.high < between[1] else inf)
 
 
 def _step(tokens_per_second: float | None) -> tuple[str, Gain]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prunescale.fitting import Fit
+from prunescale.fitting import Check, Fit
 from prunescale.planner.gain import loss_at
-from prunescale.planner.trust import checked_inputs, checked_positive, ends, extrapolation, warnings
+from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,9 @@ class Forecast:
 
     tokens: float
     loss: float
-    loss_range: tuple[float, float] | None  # leave-one-run-out range, not a confidence interval
-    n_refits: int
+    loss_interval: tuple[float, float] | None  # 90 %, over the fit's studies that might have been
     extrapolation: Mapping[str, float]  # factor by which each input and the tokens lie outside what was fitted; 1 within
-    warnings: tuple[str, ...]
+    checks: tuple[Check, ...]
 
 
 def forecast(fit: Fit, inputs: Mapping[str, float], n_tokens: float) -> Forecast:
@@ -26,9 +25,8 @@ def forecast(fit: Fit, inputs: Mapping[str, float], n_tokens: float) -> Forecast
     asked = {**inputs, "n_tokens": n_tokens}
     return Forecast(
         tokens=n_tokens,
-        loss=loss_at(fit.law, **asked),
-        loss_range=ends([loss_at(refit.law, **asked) for refit in fit.refits]),
-        n_refits=len(fit.refits),
+        loss=float(loss_at(fit.law, **asked)),
+        loss_interval=fit.interval(lambda law: loss_at(law, **asked), LEVEL),
         extrapolation=extrapolation(fit, asked),
-        warnings=warnings(fit, asked, {}),
+        checks=doubts(fit, asked, {}),
     )

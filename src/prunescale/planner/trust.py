@@ -1,58 +1,54 @@
 """How far a question lies outside what a fit has seen, and what else speaks against the answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import inf
 
 from prunescale.amounts import short
 from prunescale.errors import FitError
-from prunescale.fitting import Fit, FitStatus
+from prunescale.fitting import Check, Fit, FitStatus
+from prunescale.fitting.distance import distance, far
 
-NOT_EXTRAPOLATED = ("loss_before",)  # it is added, not scaled by: the law says the same at any value
-WIDE = 2.0  # refits that differ by this factor make an answer shaky
-SAME = 1.01  # rates that whole blocks allow differ this little between sizes; within it nothing counts as outside
+LEVEL = 0.9  # of every interval
+WIDE = 2.0  # ends that differ by this factor make an answer shaky
+SHARES = {"pruning_rate": 1.0, "sparsity": 1.0}  # inputs that stay below a value
+DOUBTS = {
+    FitStatus.AT_BOUND: "at-bound",
+    FitStatus.NOT_IDENTIFIED: "not-identified",
+    FitStatus.STARTS_DISAGREE: "starts-disagree",
+}
 
 
-def checked_inputs(fit: Fit, inputs: Mapping[str, float]) -> dict[str, float]:
-    """What the law needs besides the tokens, as positive numbers; an error naming what is missing or impossible."""
-    needed = [name for name in fit.law.columns if name != "n_tokens"]
+def checked_inputs(fit: Fit, inputs: Mapping[str, float], *, besides: tuple[str, ...] = ("n_tokens",)) -> dict[str, float]:
+    """What the law needs besides what is sought, as numbers in their range; an error naming what is missing or impossible."""
+    needed = [name for name in fit.law.columns if name not in besides]
     missing = [name for name in needed if name not in inputs]
     if missing:
         raise FitError(f"The {fit.law.title} needs {', '.join(needed)} to plan; {', '.join(missing)} is missing.")
-    return {name: checked_positive(name, inputs[name], below=1 if name == "pruning_rate" else inf) for name in needed}
+    return {
+        name: checked_positive(name, inputs[name], below=SHARES.get(name, inf), zero=name in fit.law.may_be_zero)
+        for name in needed
+    }
 
 
-def checked_positive(name: str, value: float, *, below: float = inf) -> float:
-    if not 0 < value < below:
-        raise FitError(f"{name} must be above 0 and {'finite' if below == inf else f'below {below:g}'}, got {value:g}.")
+def checked_positive(name: str, value: float, *, below: float = inf, zero: bool = False) -> float:
+    if not (0 < value < below or (zero and value == 0)):
+        least = "at least 0" if zero else "above 0"
+        raise FitError(f"{name} must be {least} and {'finite' if below == inf else f'below {below:g}'}, got {value:g}.")
     return float(value)
 
 
 def extrapolation(fit: Fit, asked: Mapping[str, float]) -> dict[str, float]:
     """For each input, the factor by which it lies above the most or below the least that was fitted; 1 within, or just outside."""
-    scaled = [name for name in asked if name not in NOT_EXTRAPOLATED]
-    factors = {name: max(asked[name] / fit.ranges[name][1], fit.ranges[name][0] / asked[name]) for name in scaled}
-    return {name: factor if factor > SAME else 1.0 for name, factor in factors.items()}
+    return {name: float(factor) for name, factor in distance(fit.ranges, asked).items()}
 
 
-def warnings(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[float, float] | None]) -> tuple[str, ...]:
-    """A sentence for each input outside the fitted range, each wide spread over the refits, and each doubt about the fit."""
-    outside = [_outside(fit, name, asked[name], factor) for name, factor in extrapolation(fit, asked).items() if factor > 1]
+def doubts(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[float, float] | None]) -> tuple[Check, ...]:
+    """A check for each input outside the fitted range, each wide interval, and each doubt about the fit."""
     wide = [
-        f"Leaving out one run moves {what} between {short(spread[0])} and {short(spread[1])}."
+        Check("wide", f"The {LEVEL:.0%} interval of {what} is wide: {short(spread[0])} to {short(spread[1])}.")
         for what, spread in spreads.items()
         if spread and spread[1] > WIDE * spread[0]
     ]
-    doubts = [] if fit.status is FitStatus.CONVERGED else [fit.status.value]
-    unknown = [] if fit.refits else ["The fit holds no refits without one run, so the spread of this answer is not known."]
-    return (*outside, *wide, *doubts, *unknown)
-
-
-def ends(values: Sequence[float]) -> tuple[float, float] | None:
-    """The least and the largest; None of nothing."""
-    return (min(values), max(values)) if values else None
-
-
-def _outside(fit: Fit, name: str, value: float, factor: float) -> str:
-    low, high = fit.ranges[name]
-    where = "above the most" if value > high else "below the least"
-    return f"{name} of {short(value)} is {short(factor)} times {where} that was fitted ({short(low)} to {short(high)})."
+    status = [Check(DOUBTS[fit.status], fit.status.value)] if fit.status in DOUBTS else []
+    unknown = "The fit holds no refits to studies that might have been, so the interval of this answer is not known."
+    return (*far(fit.ranges, asked), *wide, *status, *([Check("few-runs", unknown)] if fit.replicates is None else []))

@@ -31,8 +31,8 @@ class RecoveryCurve:
 
 def recovery_curves(fit: Fit, runs: Sequence[Run], fitted: Sequence[str]) -> list[RecoveryCurve]:
     """One for each run, the smallest model and the lowest rate first. `fitted`: ids of the runs that the fit has seen."""
-    ordered = sorted(runs, key=lambda run: (run.n_params_before, run.pruning_rate))
-    return [recovery_curve(fit, run, run.id in fitted) for run in ordered]
+    curves = [recovery_curve(fit, run, run.id in fitted) for run in runs]
+    return sorted(curves, key=lambda curve: (curve.n_params_before, curve.pruning_rate))
 
 
 def recovery_curve(fit: Fit, run: Run, fitted: bool) -> RecoveryCurve:
@@ -43,8 +43,8 @@ def recovery_curve(fit: Fit, run: Run, fitted: bool) -> RecoveryCurve:
     law_inputs = {name: np.full(len(line), table[name][0]) for name in fit.law.columns if name != "n_tokens"}
     return RecoveryCurve(
         base=run.base,
-        n_params_before=run.n_params_before,
-        pruning_rate=run.pruning_rate,
+        n_params_before=int(table["n_params_before"][0]),
+        pruning_rate=float(table["pruning_rate"][0]),
         fitted=fitted,
         loss_before=float(table["loss_before"][0]),
         loss_after_pruning=run.points[0].loss,

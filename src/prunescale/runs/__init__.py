@@ -1,10 +1,25 @@
 """What was measured: the record of a run, the store that keeps it, and its ways in and out.
 
-`columns`, which needs numpy, is in prunescale.runs.table, so that listing runs does without.
+`columns`, which needs numpy, is in prunescale.runs.table, so that listing runs does without; what was measured elsewhere is read
+by prunescale.runs.importers.
 """
 
-from prunescale.runs.export import read_json, runs_from_json, runs_to_csv, runs_to_json
-from prunescale.runs.record import Phase, Point, Run
+from prunescale.runs.export import runs_to_csv, runs_to_json
+from prunescale.runs.reading import read_csv, read_json, read_runs, runs_from_csv, runs_from_json
+from prunescale.runs.record import Kind, Phase, Point, Run
 from prunescale.runs.store import Store
 
-__all__ = ["Phase", "Point", "Run", "Store", "read_json", "runs_from_json", "runs_to_csv", "runs_to_json"]
+__all__ = [
+    "Kind",
+    "Phase",
+    "Point",
+    "Run",
+    "Store",
+    "read_csv",
+    "read_json",
+    "read_runs",
+    "runs_from_csv",
+    "runs_from_json",
+    "runs_to_csv",
+    "runs_to_json",
+]

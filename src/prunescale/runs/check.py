@@ -9,6 +9,10 @@ from prunescale.errors import StoreError
 from prunescale.fields import fits, in_words
 from prunescale.runs.record import Point, Run
 
+LARGEST_INTEGER = 2**63 - 1  # that SQLite holds
+TAKEN = {field.name for field in (*fields(Run), *fields(Point))} | {"run"}
+"""What an input of a law cannot be called: `columns` has these already."""
+
 
 def check(run: Run) -> None:
     """Raise a StoreError that names the first thing that keeps this run from being stored."""
@@ -18,6 +22,7 @@ def check(run: Run) -> None:
             json.dumps(getattr(run, name), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise StoreError(f"Run {run.id!r}: {name} cannot be written as JSON ({error}).") from error
+    _check_inputs(run)
     if not run.points:
         raise StoreError(f"Run {run.id!r} has no points; at least one measured loss is needed.")
     for position, point in enumerate(run.points):
@@ -36,3 +41,15 @@ def _check_fields(where: str, record: Run | Point) -> None:
             raise StoreError(f"{where}: {field.name} is {value!r}; it must be {in_words(field.type)}.")
         if isinstance(value, float) and not math.isfinite(value):
             raise StoreError(f"{where}: {field.name} is {value}; only finite numbers are kept.")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise StoreError(f"{where}: {field.name} is {value:.3g}; integers are kept up to 2^63 - 1.")
+
+
+def _check_inputs(run: Run) -> None:
+    for name, value in run.inputs.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise StoreError(f"Run {run.id!r}: an input is called {name!r}; a name has letters, digits and _ only.")
+        if name in TAKEN:
+            raise StoreError(f"Run {run.id!r}: {name} is among the inputs; it is a field of every run or point: give it there.")
+        if not fits(value, float) or not math.isfinite(value):
+            raise StoreError(f"Run {run.id!r}: the input {name} is {value!r}; it must be a finite number.")

@@ -11,7 +11,7 @@ APPLICATION_ID = 0x70727363  # "prsc": marks an SQLite file as ours, so that we 
 
 
 def create_runs(connection: sqlite3.Connection) -> None:
-    """One column for each field of a Run, under its name; `recipe` and `versions` hold JSON."""
+    """One column for each field that a Run then had, under its name; `recipe` and `versions` hold JSON."""
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("""
         CREATE TABLE runs (
@@ -67,7 +67,66 @@ def index_recipe_hash(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX runs_recipe_hash ON runs (recipe_hash)")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [create_runs, create_points, index_recipe_hash]
+def allow_unknowns(connection: sqlite3.Connection) -> None:
+    """What a run from elsewhere may not know can be NULL, and what else a law reads is in `inputs`, as JSON.
+
+    SQLite cannot drop a NOT NULL, so both tables are made anew and filled. In this order no row that is to be kept ever has a
+    parent that is dropped, so it does not matter whether foreign keys are enforced (a transaction cannot switch that).
+    """
+    connection.execute("ALTER TABLE runs RENAME TO runs_before")  # the reference of `points` follows it
+    connection.execute("""
+        CREATE TABLE runs (
+            id TEXT PRIMARY KEY NOT NULL,
+            created TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            recipe TEXT NOT NULL,
+            recipe_hash TEXT,
+            base TEXT NOT NULL,
+            pruning_method TEXT,
+            pruning_rate REAL,
+            n_params_before INTEGER,
+            n_params_non_embedding INTEGER,
+            n_params_embedding INTEGER,
+            n_params_head INTEGER,
+            n_params_attention INTEGER,
+            n_params_ffn INTEGER,
+            n_params_norm INTEGER,
+            n_params_linear INTEGER,
+            n_params_total INTEGER,
+            n_params_nonzero INTEGER,
+            loss_before REAL,
+            n_tokens_pretrain INTEGER,
+            bytes_per_token REAL,
+            sequence_length INTEGER,
+            flops REAL,
+            seconds REAL,
+            tokens_per_second REAL,
+            peak_memory_bytes INTEGER,
+            device TEXT,
+            versions TEXT NOT NULL,
+            inputs TEXT NOT NULL
+        )""")
+    connection.execute("INSERT INTO runs SELECT *, '{}' FROM runs_before")
+    connection.execute("ALTER TABLE points RENAME TO points_before")
+    connection.execute("""
+        CREATE TABLE points (
+            run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            n_tokens INTEGER NOT NULL,
+            loss REAL NOT NULL,
+            learning_rate REAL,
+            phase TEXT NOT NULL,
+            seconds REAL,
+            PRIMARY KEY (run_id, position)
+        )""")
+    connection.execute("INSERT INTO points SELECT * FROM points_before")
+    connection.execute("DROP TABLE points_before")
+    connection.execute("DROP TABLE runs_before")
+    connection.execute("CREATE INDEX runs_recipe_hash ON runs (recipe_hash)")  # the old one went with its table
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [create_runs, create_points, index_recipe_hash, allow_unknowns]
 
 
 def version(connection: sqlite3.Connection) -> int:

@@ -23,7 +23,7 @@ from prunescale.runs.record import Point, Run
 
 RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "points")
 POINT_COLUMNS = tuple(field.name for field in fields(Point))
-JSON_COLUMNS = ("recipe", "versions")
+JSON_COLUMNS = ("recipe", "versions", "inputs")
 BUSY_SECONDS = 30  # how long to wait for another process to finish writing
 
 
@@ -79,6 +79,8 @@ class Store:
         if n_migrations < len(MIGRATIONS):
             with self._transaction():
                 migrate(self._connection)
+            with _errors_told(self.path):
+                self._connection.execute("VACUUM")  # a table that was made anew leaves the pages of the old one behind
 
     def close(self) -> None:
         self._connection.close()
@@ -195,6 +197,8 @@ def _errors_told(path: Path) -> Iterator[None]:
     """SQLite's errors as ours, one line each."""
     try:
         yield
+    except UnicodeDecodeError as error:  # from inside SQLite's own message
+        raise StoreError(f"{path} is no store of runs, or a damaged one ({error.reason}): give the path of a store.") from error
     except sqlite3.Error as error:
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the low byte is the kind, the rest a detail
             case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:

@@ -6,15 +6,16 @@ import numpy as np
 
 from prunescale.runs.record import Phase, Point, Run
 
-TEXT_COLUMNS = ("run", "phase")
+TEXT_COLUMNS = ("run", "kind", "base", "phase")
 
 
 def columns(runs: Sequence[Run], phases: Collection[Phase] | None = None, min_tokens: int = 0) -> dict[str, np.ndarray]:
     """One row for each point of each run, in their order; of these phases only, and from `min_tokens` on.
 
-    Counts are float64 like the rest, since a product of parameters and tokens overflows an int64; they are exact up to 2^53.
-    A `loss_before` that nobody measured is nan. `flops` are those spent up to the point. `n_params_average` are the linear weights
-    averaged over the tokens: those of the model, as long as nothing is pruned while it trains.
+    Counts are float64 like the rest, since a product of parameters and tokens overflows an int64; they are exact up to 2^53. What
+    nobody knows is nan. `flops` are those spent up to the point. Each further input that some run has (`Run.inputs`) is a column,
+    nan for the runs that lack it. `n_params_average` are the linear weights averaged over the tokens: the input of that name where
+    a run has it, else those of the model, which holds as long as nothing is pruned while it trains.
     """
     rows = [
         _row(run, point)
@@ -22,17 +23,25 @@ def columns(runs: Sequence[Run], phases: Collection[Phase] | None = None, min_to
         for point in run.points
         if point.n_tokens >= min_tokens and (phases is None or point.phase in phases)
     ]
-    return {
-        name: np.array([row[i] for row in rows], dtype=str if name in TEXT_COLUMNS else np.float64)
-        for i, name in enumerate(COLUMNS)
-    }
+    inputs = dict.fromkeys(name for run in runs for name in run.inputs)
+    return {name: _column(name, rows) for name in dict.fromkeys((*COLUMNS, *inputs))}
+
+
+def _column(name: str, rows: list[dict[str, str | float | None]]) -> np.ndarray:
+    values = [row.get(name) for row in rows]
+    if name in TEXT_COLUMNS:
+        return np.array(values, dtype=str)
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 COLUMNS = (
     "run",
+    "kind",
+    "base",
     "n_params_before",
     "n_params_non_embedding",
     "n_params_total",
+    "n_params_nonzero",
     "n_params_linear",
     "n_params_average",
     "n_tokens",
@@ -45,20 +54,24 @@ COLUMNS = (
 )
 
 
-def _row(run: Run, point: Point) -> tuple[str | float, ...]:
-    """In the order of COLUMNS."""
-    return (
-        run.id,
-        run.n_params_before,
-        run.n_params_non_embedding,
-        run.n_params_total,
-        run.n_params_linear,
-        run.n_params_linear,
-        point.n_tokens,
-        run.pruning_rate,
-        np.nan if run.loss_before is None else run.loss_before,
-        point.loss,
-        point.phase,
-        point.learning_rate,
-        run.flops * point.n_tokens / max(run.n_tokens, 1),  # a run that was only measured, not trained, has spent nothing
-    )
+def _row(run: Run, point: Point) -> dict[str, str | float | None]:
+    return {
+        "run": run.id,
+        "kind": run.kind,
+        "base": run.base,
+        "n_params_before": run.n_params_before,
+        "n_params_non_embedding": run.n_params_non_embedding,
+        "n_params_total": run.n_params_total,
+        "n_params_nonzero": run.n_params_nonzero,
+        "n_params_linear": run.n_params_linear,
+        "n_params_average": run.n_params_linear,
+        "n_tokens": point.n_tokens,
+        "pruning_rate": run.pruning_rate,
+        "loss_before": run.loss_before,
+        "loss": point.loss,
+        "phase": point.phase,
+        "learning_rate": point.learning_rate,
+        # A run that was only measured, not trained, has spent nothing.
+        "flops": None if run.flops is None else run.flops * point.n_tokens / max(run.n_tokens, 1),
+        **run.inputs,
+    }

@@ -1,0 +1,344 @@
+"""prunescale rehearse"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prunescale.cli import options
+from prunescale.errors import FitError
+
+if TYPE_CHECKING:
+    from prunescale.fitting import Fit
+    from prunescale.laws import Law
+    from prunescale.planner import Noise, Planned, Question
+
+ALONE = ("loss_before", "loss_control")  # laws add these to the rest, so no answer about tokens depends on them
+SHARES = ("pruning_rate", "sparsity")
+FIRST = 100  # of a curve's tokens, the first point lies at this part
+
+
+class Numbers(click.ParamType):
+    """Numbers with units if wanted: 0.5B,1B,2B."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        return tuple(self.number(part, param, ctx) for part in value.split(","))
+
+    def number(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        digits = text.strip().lower().replace("_", "")
+        unit = digits[-1:] if digits[-1:] in options.UNITS else ""
+        try:
+            number = float(digits.removesuffix(unit)) * options.UNITS[unit]
+        except ValueError:
+            self.fail(f"{text!r} is no number; write numbers like 0.25, 20M or 1.5B.", param, ctx)
+        if not 0 <= number < float("inf"):
+            self.fail(f"{text!r} is not a finite number of at least 0.", param, ctx)
+        return number
+
+
+class Input(Numbers):
+    """An input of the law and numbers for it: unique_tokens=1B,3B."""
+
+    name = "name=numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, equals, numbers = value.partition("=")
+        if not equals:
+            self.fail(f"{value!r} is no input with numbers; write it like sparsity=0,0.5.", param, ctx)
+        return name.strip(), super().convert(numbers, param, ctx)
+
+
+class Share(click.ParamType):
+    """A share: 0.2% or 0.002."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"{value!r} is no share; write it like 0.2% or 0.002.", param, ctx)
+
+
+@click.command(short_help="Say whether a planned sweep can answer a question.")
+@click.option("--fit", "fit_file", type=click.Path(path_type=Path), help="Assume the constants of this fit, and its noise.")
+@click.option("--preset", help="Assume the published constants of this name.")
+@click.option(
+    "--law", help="Assume constants of this law, each given by --constant, or where the fit's own law is.  [default: p2]"
+)
+@click.option(
+    "--constant",
+    "constants",
+    type=options.SETTING,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Assume this value; may be repeated.",
+)
+@click.option("--fix", type=options.SETTING, multiple=True, metavar="NAME=VALUE", help="Hold a constant at a value in the fits.")
+@click.option(
+    "--sizes", type=Numbers(), help="Parameters as the law counts them, such as 0.5B,1B,2B; a run for each with each rate."
+)
+@click.option("--rates", type=Numbers(), help="Pruning rates, or sparsities, such as 0.15,0.25,0.35.")
+@click.option(
+    "--vary", type=Input(), multiple=True, metavar="NAME=V1,V2", help="Values of any other input of the law; may be repeated."
+)
+@click.option("--tokens", type=options.COUNT, help="Tokens that each run is trained on.")
+@click.option("--points", type=options.COUNT, default=20, show_default=True, help="Measurements of each run, log-spaced.")
+@click.option("--first", type=options.COUNT, help="Tokens at the first of them.  [default: a hundredth of --tokens]")
+@click.option("--seeds", type=options.COUNT, default=1, show_default=True, help="Runs of each kind.")
+@click.option("--design", type=click.Path(path_type=Path), help="A CSV of all points instead: the law's inputs, and run.")
+@click.option(
+    "--loss-before",
+    type=float,
+    default=2.5,
+    show_default=True,
+    help="Loss before pruning, nats; only scales the noise, nothing else depends on it.",
+)
+@click.option("--noise", type=Share(), help="Noise from run to run, of the loss.  [default: the fit's, or 0.2%]")
+@click.option("--noise-within", type=Share(), help="Noise from point to point of a run.  [default: the fit's, or 0.1%]")
+@click.option(
+    "--noise-correlation", type=float, help="Correlation of a point's noise with that before.  [default: the fit's, or 0.5]"
+)
+@click.option("--ask-size", type=options.COUNT, help="Ask about this size.  [default: the largest planned]")
+@click.option("--ask-rate", type=float, help="Ask about this rate.  [default: the highest planned]")
+@click.option("--ask", type=options.SETTING, multiple=True, metavar="NAME=VALUE", help="Ask about this value of any other input.")
+@click.option(
+    "--min-gain", type=float, default=0.01, show_default=True, help="Ask where a doubling of the tokens gains less, in nats."
+)
+@click.option("--ask-tokens", type=options.COUNT, help="Ask for the loss after these.  [default: the tokens worth spending]")
+@click.option("--ask-compute", type=float, help="Ask for the best size, or sparsity, for so many FLOPs instead.")
+@click.option("--ask-constant", multiple=True, metavar="NAME", help="Ask for a constant, to 10 % of its value; may be repeated.")
+@click.option("--within", type=float, default=2.0, show_default=True, help="How near tokens and sizes should come: a factor.")
+@click.option("--within-loss", type=float, default=0.02, show_default=True, help="How near a loss should come, in nats.")
+@click.option("--studies", type=options.COUNT, default=200, show_default=True, help="Studies to draw and fit.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+@options.as_json
+def rehearse(
+    fit_file: Path | None,
+    preset: str | None,
+    law: str | None,
+    constants: tuple[tuple[str, float], ...],
+    fix: tuple[tuple[str, float], ...],
+    seed: int,
+    studies: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Carry a planned sweep out many times on paper, with constants that are assumed to be true and noise of an assumed size, and
+    say whether its fit could answer a question, and if not, what would help most.
+
+    What it trains on and measures: --sizes, --rates, --tokens, or --design. What it should tell: tokens worth spending on
+    --ask-size at --ask-rate, and the loss there.
+    """
+    from prunescale.cli.output import print_json
+    from prunescale.cli.rehearsed import content, show
+    from prunescale.planner import Planned, Verdict, improvements
+    from prunescale.planner import rehearse as carry_out
+
+    if seed < 0:
+        raise click.UsageError(f"--seed is at least 0, got {seed}.")
+    found, assumed = assumptions(fit_file, preset, law, dict(constants))
+    planned = Planned(
+        assumed,
+        points_planned(assumed, given),
+        noise_assumed(found, given),
+        fixed={**(found.fixed if found else {}), **dict(fix)},
+        objective=found.objective if found else "squared",
+    )
+    rehearsal = carry_out(planned, questions(planned, given), n=studies, seed=seed)
+    helpful = improvements(rehearsal) if rehearsal.verdict is not Verdict.ANSWERS else ()
+    if as_json:
+        print_json(content(rehearsal, helpful))
+    else:
+        show(rehearsal, helpful)
+
+
+def assumptions(
+    fit_file: Path | None, preset: str | None, law: str | None, constants: Mapping[str, float]
+) -> "tuple[Fit | None, Law]":
+    """The fit, if one is given, and the law with the constants that are assumed to be true."""
+    from prunescale.cli.fit import law_named
+    from prunescale.fitting import load_fit
+    from prunescale.laws import PRESETS
+
+    if fit_file and preset:
+        raise click.UsageError("Give --fit or --preset, not both.")
+    if preset and law:
+        raise click.UsageError("Give --preset or --law, not both: a preset has its law.")
+    if preset is not None and preset not in PRESETS:
+        raise FitError(f"There is no preset {preset!r}: choose {', '.join(PRESETS)}.")
+    found = load_fit(fit_file, law_named(law) if law else None) if fit_file else None
+    known = found.law if found else PRESETS[preset].law if preset else None
+    kind = type(known) if known else law_named(law or "p2")
+    values = {**(known.constants() if known else {}), **constants}
+    missing = [name for name in kind.bounds if name not in values]
+    if missing:
+        raise click.UsageError(
+            f"No value of {', '.join(missing)} of the {kind.title}: give each by --constant NAME=VALUE, or --fit or --preset."
+        )
+    unknown = [name for name in values if name not in kind.bounds]
+    if unknown:
+        raise FitError(f"The {kind.title} has no constant {', '.join(unknown)}; it has {', '.join(kind.bounds)}.")
+    return found, kind.from_constants(values)
+
+
+def noise_assumed(found: "Fit | None", given: Mapping[str, Any]) -> "Noise":
+    """What is given, and otherwise that of the fit's residuals or the usual."""
+    from prunescale.planner import Noise, noise_of
+
+    names = {"noise": "between_runs", "noise_within": "within_run", "noise_correlation": "correlation"}
+    said = {field: given[option] for option, field in names.items() if given[option] is not None}
+    base = noise_of(found) if found and len(said) < len(names) else Noise()
+    return Noise(**{field: said.get(field, getattr(base, field)) for field in names.values()})
+
+
+def points_planned(law: "Law", given: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of every point that will be measured."""
+    import numpy as np
+
+    from prunescale.planner import crossed
+
+    if given["design"]:
+        if any(given[name] for name in ("sizes", "rates", "vary", "tokens")):
+            raise click.UsageError("Give --design, or --sizes, --rates, --vary and --tokens, not both.")
+        return points_from(given["design"], law, given["loss_before"])
+    values, tokens = inputs_planned(law, given), None
+    if "n_tokens" in law.columns and "n_tokens" not in values:
+        last = given["tokens"]
+        if not last:
+            raise click.UsageError("Say what each run is trained on with --tokens.")
+        first = given["first"] or max(1.0, last / FIRST)
+        if not first < last or given["points"] < 2:
+            raise click.UsageError(
+                f"A curve needs two --points or more, from --first below --tokens; got {given['points']} from {first:g} to {last:g}."
+            )
+        tokens = np.geomspace(first, last, given["points"])
+    missing = [name for name in law.columns if name not in values and not (name == "n_tokens" and tokens is not None)]
+    if missing:
+        raise click.UsageError(
+            f"The {law.title} needs values of {', '.join(law.columns)}; give {', '.join(map(option_of, missing))}."
+        )
+    return crossed(values, tokens, n_seeds=given["seeds"])
+
+
+def inputs_planned(law: "Law", given: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Values of each input of the law that the options give."""
+    values: dict[str, Sequence[float]] = {}
+    size = next((name for name in law.columns if name.startswith("n_params")), None)
+    rate = next((name for name in law.columns if name in SHARES), None)
+    for option, column in (("sizes", size), ("rates", rate)):
+        if given[option]:
+            if column is None:
+                raise click.UsageError(f"The {law.title} has no input for --{option}: it needs {', '.join(law.columns)}.")
+            values[column] = given[option]
+    for name, numbers in given["vary"]:
+        if name not in law.columns:
+            raise click.UsageError(f"The {law.title} has no input {name}: it needs {', '.join(law.columns)}.")
+        values[name] = numbers
+    return values | {name: (given["loss_before"],) for name in ALONE if name in law.columns and name not in values}
+
+
+def points_from(path: Path, law: "Law", loss_before: float) -> dict[str, Any]:
+    """The points of a CSV. Without a column `run`, rows that differ in tokens alone are of one run."""
+    import csv
+
+    import numpy as np
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FitError(
+            f"Cannot read {path} ({getattr(error, 'strerror', None) or error}): give a CSV of the planned points."
+        ) from error
+    names = rows[0].keys() if rows else ()
+    missing = [name for name in law.columns if name not in names and name not in ALONE]
+    if missing:
+        raise FitError(f"{path} needs a row for each point, with {', '.join(law.columns)}; {', '.join(missing)} missing.")
+    columns = {}
+    for name in law.columns:
+        texts = [row[name] or "" if name in names else str(loss_before) for row in rows]
+        columns[name] = np.array([number_in(text, path, line, name) for line, text in enumerate(texts, 2)])
+    if "run" in names:
+        return columns | {"run": np.array([row["run"] for row in rows])}
+    kinds = np.stack([columns[name] for name in law.columns if name != "n_tokens"], axis=1)
+    index = np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
+    return columns | {"run": np.array([f"run {number:04d}" for number in index])}
+
+
+def number_in(text: str, path: Path, line: int, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise FitError(f"{path} has {text!r} for {name} in line {line}: a number is needed.") from None
+
+
+def questions(planned: "Planned", given: Mapping[str, Any]) -> "list[Question]":
+    """What the sweep is to answer: the tokens worth spending, or the best size or sparsity, and the loss there; or constants alone."""
+    from prunescale.planner import ask_constant
+
+    law = planned.law
+    constants = [ask_constant(law, name) for name in given["ask_constant"]]
+    said = any(given[name] for name in ("ask_size", "ask_rate", "ask", "ask_tokens", "ask_compute"))
+    if constants and not said:
+        return constants
+    return [*(best_for(planned, given) if given["ask_compute"] is not None else tokens_and_loss(planned, given)), *constants]
+
+
+def tokens_and_loss(planned: "Planned", given: Mapping[str, Any]) -> "list[Question]":
+    from prunescale.planner import ask_loss, ask_tokens
+    from prunescale.planner.budget import FARTHEST
+
+    law, asked = planned.law, inputs_asked(planned, given)
+    if "n_tokens" not in law.columns:
+        return [ask_loss(law, asked, within=given["within_loss"])]
+    first, last = float(min(planned.columns["n_tokens"])), float(max(planned.columns["n_tokens"]))
+    worth = ask_tokens(law, asked, given["min_gain"], between=(first, FARTHEST * last), within=given["within"])
+    tokens = float(worth.of(law)[0])
+    there = given["ask_tokens"] or (tokens if tokens < worth.ends[1] else last)
+    return [worth, ask_loss(law, {**asked, "n_tokens": there}, within=given["within_loss"])]
+
+
+def best_for(planned: "Planned", given: Mapping[str, Any]) -> "list[Question]":
+    from prunescale.planner import ask_loss, ask_size, ask_sparsity
+    from prunescale.planner.optimum import FLOPS_PER_PARAMETER
+    from prunescale.planner.planned import size_column
+
+    law, compute = planned.law, given["ask_compute"]
+    asked = inputs_asked(planned, given)
+    if "sparsity" in law.columns and given["ask_rate"] is None:
+        return [ask_sparsity(law, compute, asked["n_params_nonzero"])]
+    size = size_column(type(law)) or ""
+    best = ask_size(law, compute, {name: value for name, value in asked.items() if name != size}, within=given["within"])
+    n_params = float(best.of(law)[0])
+    there = {**asked, size: n_params, "n_tokens": compute / (FLOPS_PER_PARAMETER * n_params)}
+    return [best, ask_loss(law, there, within=given["within_loss"])]
+
+
+def inputs_asked(planned: "Planned", given: Mapping[str, Any]) -> dict[str, float]:
+    """All inputs but tokens of the model that is asked about: what is given, or else the largest or only value that is planned."""
+    asked = dict(given["ask"])
+    unknown = [name for name in asked if name not in planned.law.columns]
+    if unknown:
+        raise click.UsageError(
+            f"The {planned.law.title} has no input {', '.join(unknown)}: it needs {', '.join(planned.law.columns)}."
+        )
+    for name in planned.law.columns:
+        option = "ask_size" if name.startswith("n_params") else "ask_rate" if name in SHARES else None
+        values = planned.columns[name]
+        if option and given[option] is not None:
+            asked[name] = float(given[option])
+        elif name not in asked and name != "n_tokens":
+            if not option and name not in ALONE and min(values) < max(values):
+                raise click.UsageError(f"Say which {name} is asked about with --ask {name}=VALUE.")
+            asked[name] = float(max(values))
+    return asked
+
+
+def option_of(column: str) -> str:
+    return "--sizes" if column.startswith("n_params") else "--rates" if column in SHARES else f"--vary {column}=..."

@@ -1,0 +1,172 @@
+"""What a person should know about a fit before believing it: coded, so that a program can tell them apart, each with its sentence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.fitting.minimise import SAME_LOSS
+from prunescale.fitting.points import Points
+from prunescale.fitting.precision import Precision
+from prunescale.laws import Law
+
+LAST = 0.2  # share of a curve's points that counts as its end
+CLEAR = 3.0  # standard errors from which on a mean is told apart from zero: with ten means looked at, once in 40 fits by chance
+VISIBLE = 0.5  # of the root mean square error: a lean smaller than this does not matter
+LOOKED_AT = ("sparsity", "pruning_rate")  # looked at whether or not the law has them
+
+CODES: dict[str, str] = {
+    "at-bound": "A constant ended at its bound. Its value is the bound's, not the data's, and its interval is one-sided.",
+    "baseline": "A power law fitted to each curve alone predicts the rest of the curves better than the law of all runs together.",
+    "below-before": "Measured losses lie below the loss before pruning, where the law cannot go. Compare with a control that was not pruned.",
+    "drift": "The errors at the end of the curves have one sign, so the law's slope there is wrong, and further on it will be more so.",
+    "far": "A question lies outside the runs that were fitted, by the factor given. Held-out tests say little about so far.",
+    "few-runs": "There are hardly more runs than constants, so how runs differ cannot be told, and intervals are a lower limit.",
+    "leans": "At an end of an input's values the law lies to one side of what was measured. Beyond that end it will lie further off.",
+    "left-out": "Points that the fit did not use, by reason.",
+    "mixed-phases": "Constant-rate checkpoints and annealed ends are fitted as one. They differ at the same tokens by more than noise.",
+    "near-zero": "A constant is not told apart from zero.",
+    "not-identified": "Constants can change together without changing any prediction for these runs.",
+    "starts-disagree": "Few of the starts ended at the best optimum found, so a better one may exist.",
+    "undecided": "Laws that predict differently where it matters do equally well on held-out runs, within noise.",
+    "void": "A constant has no effect, as the term that it belongs to vanished.",
+    "weak": "Constants are determined only together, or hardly at all.",
+    "wide": "The interval of the answer is wide: the answer is known to a factor only.",
+}
+"""Every code and what it means, whatever the fit."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that a fit or an answer should be read with: its code and, in a sentence, what was seen."""
+
+    code: str
+    text: str
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES
+
+
+def checks(law: Law, points: Points, at_bound: tuple[str, ...], void: tuple[str, ...], known: Precision) -> tuple[Check, ...]:
+    """All that can be said of a fit from its own points."""
+    return (
+        *_phases(points),
+        *_below_before(law, points),
+        *(Check("at-bound", _bound_words(law, name)) for name in at_bound if name not in void),
+        *(Check("void", f"{name} has no effect: the term that it belongs to vanished.") for name in void),
+        *_weak(known),
+        *_near_zero(law, known),
+        *_few_runs(points, known),
+        *_drift(law, points),
+        *_leans(law, points),
+        *(Check("left-out", f"Left out: {n} points, {reason}.") for reason, n in points.left_out.items()),
+    )
+
+
+def _phases(points: Points) -> tuple[Check, ...]:
+    names, n_points = np.unique(points.columns.get("phase", np.array([])), return_counts=True)
+    if len(names) < 2:
+        return ()
+    counts = ", ".join(f"{n} of the phase {name}" for name, n in zip(names, n_points, strict=True))
+    return (Check("mixed-phases", f"Points of several learning-rate phases are fitted as one: {counts}."),)
+
+
+def _below_before(law: Law, points: Points) -> tuple[Check, ...]:
+    if "loss_before" not in law.columns:
+        return ()
+    n_below = int(np.sum(points.loss < points.columns["loss_before"]))
+    if n_below == 0:
+        return ()
+    text = (
+        f"{n_below} of {len(points.loss)} points lie below the loss before pruning, where the {law.title} cannot go: further training "
+        "on this text would have lowered the loss of the unpruned model too, so compare with a control that was not pruned."
+    )
+    return (Check("below-before", text),)
+
+
+def _bound_words(law: Law, name: str) -> str:
+    bound, value = law.bounds[name], law.constants()[name]
+    if bound.log and value == 0:
+        return f"{name} ended at 0: the points want its term to vanish."
+    side = "upper" if value > (bound.low + bound.high) / 2 else "lower"
+    return f"{name} ended at its {side} bound, {value:g}."
+
+
+def _weak(known: Precision) -> tuple[Check, ...]:
+    return tuple(
+        Check(
+            "weak",
+            f"The points determine {' and '.join(names)} {'only together' if len(names) > 1 else 'hardly at all'} "
+            f"(singular value of the scaled Jacobian: {ratio:.1g} of the largest).",
+        )
+        for names, ratio in known.weak
+    )
+
+
+def _near_zero(law: Law, known: Precision) -> tuple[Check, ...]:
+    constants = law.constants()
+    # Not of a factor: where its exponent is unsure it may be anything, and yet its term is plainly there.
+    errors = {name: error for name, error in known.standard_errors.items() if not law.bounds[name].log}
+    unsure = [name for name, error in errors.items() if error is not None and error > abs(constants[name])]
+    words = f"Not told apart from zero by these points: {', '.join(unsure)} (standard error above the value)."
+    return (Check("near-zero", words),) if unsure else ()
+
+
+def _few_runs(points: Points, known: Precision) -> tuple[Check, ...]:
+    if known.by_run or known.covariance is None:
+        return ()
+    n = len(known.covariance)
+    return (
+        Check(
+            "few-runs",
+            f"{points.n_runs} runs for {n} constants: how runs differ from one another cannot be told, so intervals count points "
+            "of a run as several measurements and are a lower limit.",
+        ),
+    )
+
+
+def _drift(law: Law, points: Points) -> tuple[Check, ...]:
+    """The mean error at the end of the curves, curves counted and not points."""
+    position, length = points.position_in_run
+    end = (length >= 5) & (position >= np.ceil((1 - LAST) * length))
+    error = law.predict(points.columns) - points.loss
+    lean = _lean(error, end, points)
+    if lean is None:
+        return ()
+    side = "above" if lean > 0 else "below"
+    return (
+        Check(
+            "drift",
+            f"Over the last fifth of the curves the law lies {abs(lean):.2g} nats {side} the measured losses on average "
+            f"(root mean square error of all points: {np.sqrt(np.mean(error**2)):.2g}).",
+        ),
+    )
+
+
+def _leans(law: Law, points: Points) -> tuple[Check, ...]:
+    """Relative errors at each end of each input."""
+    error = law.predict(points.columns) / points.loss - 1
+    found = []
+    for name in dict.fromkeys([*law.columns, *LOOKED_AT]):
+        values = points.columns.get(name)
+        if values is None or name in ("n_tokens", "loss_before", "loss_control") or len(np.unique(values)) < 3:
+            continue
+        for word, at_end in (("highest", values == values.max()), ("lowest", values == values.min())):
+            lean = _lean(error, at_end, points)
+            if lean is not None:
+                side = "above" if lean > 0 else "below"
+                where = f"At the {word} {name} ({values[at_end][0]:.4g})"
+                text = f"{where} the law lies {100 * abs(lean):.2g} % {side} the measured losses on average."
+                found.append(Check("leans", text))
+    return tuple(found)
+
+
+def _lean(error: np.ndarray, chosen: np.ndarray, points: Points) -> float | None:
+    """The mean error over the chosen points' runs, if it is visible and told apart from zero; None otherwise."""
+    runs = points.run_index[chosen]
+    if len(np.unique(runs)) < 3 or len(np.unique(points.run_index)) < 6:
+        return None
+    sums, n_points = np.bincount(runs, error[chosen]), np.bincount(runs)
+    means = sums[n_points > 0] / n_points[n_points > 0]
+    mean, spread = float(np.mean(means)), float(np.std(means, ddof=1)) / np.sqrt(len(means))
+    visible = VISIBLE * float(np.sqrt(np.mean(error**2))) + SAME_LOSS
+    return mean if abs(mean) > max(CLEAR * spread, visible) else None
