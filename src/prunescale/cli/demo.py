@@ -144,11 +144,11 @@ def predictions(found: "Fit", runs: "Sequence[Run]") -> list[dict[str, Any]]:
 
 def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> dict[str, Any]:
     """What the demo found, as plain content for JSON."""
+    from prunescale.cli.fit import content as content_of_fit
     from prunescale.cli.plan import content
-    from prunescale.fitting import to_dict
 
     return {
-        "fit": to_dict(found),
+        "fit": content_of_fit(found),
         "predictions": predictions(found, done[LARGEST]),
         "plan": {"base": f"embedded:{LARGEST}", "pruning_rate": RATE_NOT_RUN, **content(budget)},
         "figure": str(folder / "recovery.png"),

@@ -50,7 +50,7 @@ def fit(
 ) -> None:
     """Fit a scaling law to the runs in SOURCE: a store (runs.db), or exported runs (.json or .csv)."""
     from prunescale.cli.output import print_json
-    from prunescale.fitting import bootstrap, to_dict
+    from prunescale.fitting import bootstrap
     from prunescale.fitting import fit as fit_law
 
     chosen = law_named(law)
@@ -72,16 +72,20 @@ def fit(
     if out:
         write(found, out)
     if as_json:
-        of_constants = {name: found.interval(name) for name in chosen.bounds if name not in found.fixed}
-        summed_up = {"n_points": found.n_points, "n_runs": found.n_runs, "ranges": found.ranges}
-        content = (
-            to_dict(found) | summed_up | {"intervals": of_constants, "profiles": profiles, "file": str(out) if out else None}
-        )
-        print_json({name: value for name, value in content.items() if name not in ("points", "replicates")})
+        print_json({**content(found), "profiles": profiles, "file": str(out) if out else None})
     else:
         print_fit(found, {run.id: run.name for run in runs}, profiles)
         if out:
             click.echo(f"Written to {out}")
+
+
+def content(found: "Fit") -> dict[str, Any]:
+    """A fit in plain types, for JSON: summed up, without its points and replicates."""
+    from prunescale.fitting import to_dict
+
+    intervals = {name: found.interval(name) for name in found.law.bounds if name not in found.fixed}
+    plain = to_dict(found) | {"n_points": found.n_points, "n_runs": found.n_runs, "ranges": found.ranges, "intervals": intervals}
+    return {name: value for name, value in plain.items() if name not in ("points", "replicates")}
 
 
 def profile_intervals(found: "Fit") -> dict[str, tuple[float, float]]:

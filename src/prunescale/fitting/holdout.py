@@ -1,7 +1,7 @@
 """Ways to hold points out: what a law has not seen tells how far it can be trusted.
 
 Each takes points and returns masks, (refits, points), True where a point is held out of that refit; or a FitError that says why
-the runs do not allow it. The first two and the next two repeat the tests of Chen et al. 2025, arXiv:2411.10272.
+the runs do not allow it. `checkpoints`, `size` and `rate` are the tests of Chen et al. 2025, arXiv:2411.10272.
 """
 
 from collections.abc import Callable

@@ -11,6 +11,7 @@ from prunescale.fitting.search import starts, thinned
 N_STARTS = 24
 N_POINTS = 2048  # on which starts are followed; the best ends go on with all
 N_ENDS = 4
+PATIENCE = 5000  # steps of the last descent: along a curved valley with Huber's kinks in it 200 do not reach the end
 SAME_COST = 1e-6  # relative: the same optimum, reached with less or more patience
 
 
@@ -45,7 +46,7 @@ def settle(problem: Problem, coordinates: np.ndarray) -> tuple[np.ndarray, tuple
 
     A factor is searched by its logarithm, so where the points want its term to vanish there is no optimum: zero is the honest place.
     """
-    end = minimise(problem, coordinates[None], tolerance=1e-14)
+    end = minimise(problem, coordinates[None], tolerance=1e-14, max_iterations=PATIENCE)
     z, cost = end.coordinates[0], float(end.cost[0])
     free = problem.free.copy()
     for index in np.flatnonzero(problem.logarithmic & problem.free):
@@ -53,7 +54,7 @@ def settle(problem: Problem, coordinates: np.ndarray) -> tuple[np.ndarray, tuple
         if problem.cost(without)[0] > _ceiling(problem, cost) and z[index] > problem.box[0][index]:
             continue
         rest = free & (np.arange(len(z)) != index)
-        moved = minimise(problem, without, free=rest, tolerance=1e-14)
+        moved = minimise(problem, without, free=rest, tolerance=1e-14, max_iterations=PATIENCE)
         if moved.cost[0] <= _ceiling(problem, cost):
             z, cost, free = moved.coordinates[0], min(cost, float(moved.cost[0])), rest
     low, high = problem.box

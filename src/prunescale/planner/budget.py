@@ -15,7 +15,7 @@ import numpy as np
 from prunescale.fitting import Answer, Check, Fit
 from prunescale.laws import Law
 from prunescale.planner.gain import SECONDS_PER_HOUR, Gain, doubling_gain, hour_gain, loss_at, tokens_worth
-from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation
+from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation, wider
 
 FARTHEST = 1e6  # times the longest run fitted: no answer is sought beyond
 
@@ -69,7 +69,7 @@ def plan(
     tokens = float(worth(fit.law))
     tokens_interval = fit.interval(worth, LEVEL)
     tokens_profile = _profile(fit, worth, between) if profiled else None
-    spreads = {"the tokens worth their cost": tokens_profile or tokens_interval}
+    spreads = {"the tokens worth their cost": wider(tokens_interval, tokens_profile)}
     return Budget(
         status=_status(tokens, between),
         step=step,

@@ -9,7 +9,7 @@ import numpy as np
 from prunescale.errors import FitError
 from prunescale.fitting import Answer, Check, Fit
 from prunescale.planner.optimum import FLOPS_PER_PARAMETER, best_size, best_sparsity, cubic_average
-from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation
+from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation, wider
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,5 @@ def _choice(
         interval=interval,
         profile=bounds,
         extrapolation=extrapolation(fit, asked),
-        checks=doubts(fit, asked, {f"the best {column}": bounds or interval}),
+        checks=doubts(fit, asked, {f"the best {column}": wider(interval, bounds)}),
     )

@@ -42,6 +42,12 @@ def extrapolation(fit: Fit, asked: Mapping[str, float]) -> dict[str, float]:
     return {name: float(factor) for name, factor in distance(fit.ranges, asked).items()}
 
 
+def wider(*intervals: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Of several intervals of one answer the one whose ends differ by the largest factor; None of none."""
+    known = [interval for interval in intervals if interval is not None]
+    return max(known, key=lambda ends: ends[1] / ends[0] if ends[0] > 0 else inf, default=None)
+
+
 def doubts(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[float, float] | None]) -> tuple[Check, ...]:
     """A check for each input outside the fitted range, each wide interval, and each doubt about the fit."""
     wide = [
