@@ -47,7 +47,9 @@ def fit_table(fits: dict[str, Fit]) -> str:
         ends = {name: found.interval(name) or (law[name], law[name]) for name in names}
         cells = [f"{law[name]:.3g} ({ends[name][0]:.3g} to {ends[name][1]:.3g})" for name in names]
         status = found.status.name.lower().replace("_", " ")
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {found.metrics.rmse:.4f} | {found.metrics.r2_excess:.3f} | {status} |")
+        lines.append(
+            f"| {name} | " + " | ".join(cells) + f" | {found.metrics.rmse:.4f} | {found.metrics.r2_excess:.3f} | {status} |"
+        )
     return "\n".join(lines)
 
 
@@ -119,13 +121,15 @@ def main() -> None:
     runs = sorted(read_json(HERE / "curves.json"), key=lambda run: run.pruning_rate)
     tables = {"loss before pruning": columns(runs), "control's loss": against_control(runs)}
     fits = {name: bootstrap(fit(P2Law, table, fixed=FIXED)) for name, table in tables.items()}
+    method = next(found.replicates.method for found in fits.values() if found.replicates)
     text = f"""<!-- Written by report.py from curves.json. -->
 
 Held-out loss in nats per token; in brackets, above the control after the same tokens. Before pruning: {runs[0].loss_before:.4f}.
 
 {loss_table(runs)}
 
-P2 law, constant-rate points, delta = alpha = E = 0 (there is one size); in brackets, the 90 % interval\n({fits["control's loss"].replicates.method}).
+P2 law, constant-rate points, delta = alpha = E = 0 (there is one size); in brackets, the 90 % interval
+({method}).
 
 {fit_table(fits)}
 

@@ -70,3 +70,10 @@ def test_a_fit_of_a_law_of_ones_own_needs_that_law_again(tmp_path):
         load_fit(tmp_path / "fit.json")
     with pytest.raises(FitError, match="is a fit of the law line, not of p2"):
         load_fit(tmp_path / "fit.json", P2Law)
+
+
+def test_what_some_runs_do_not_know_keeps_no_fit_from_being_saved(tmp_path):
+    # A store has a pruning rate for every run, nan where nobody pruned; a fit of a dense law took it along, and JSON has no nan.
+    columns = hoffmann_sweep() | {"pruning_rate": np.full(24, np.nan)}
+    save_fit(fit(HoffmannLaw, columns), tmp_path / "fit.json")
+    assert "pruning_rate" not in load_fit(tmp_path / "fit.json").points.columns

@@ -204,16 +204,14 @@ def print_ends(found: "Fit", names: dict[str, str]) -> None:
     from prunescale.fitting import errors
 
     at_end = sorted(errors(found, found.points.columns), key=lambda each: -abs(each.error))
-    title = (
-        "At the end of each run"
-        if len(at_end) <= LONG
-        else f"At the end of the runs with the largest errors, {LONG} of {len(at_end)}"
-    )
-    in_order = list(names)
-    shown = sorted(at_end[:LONG], key=lambda each: in_order.index(each.run))
+    title = f"At the end of the runs with the largest errors, {LONG} of {len(at_end)}"
+    if len(at_end) <= LONG:
+        title, in_order = "At the end of each run", list(names)
+        at_end.sort(key=lambda each: in_order.index(each.run))
+    over = any(each.excess_error is not None for each in at_end)
     print_table(
         title,
-        ["run", "tokens", "measured", "fitted", "error", "of excess"],
+        ["run", "tokens", "measured", "fitted", "error", *(["of excess"] if over else [])],
         [
             [
                 names[each.run],
@@ -221,9 +219,9 @@ def print_ends(found: "Fit", names: dict[str, str]) -> None:
                 f"{each.loss:.4f}",
                 f"{each.predicted:.4f}",
                 f"{100 * each.error:+.2f} %",
-                percent(each.excess_error),
+                *([percent(each.excess_error)] if over else []),
             ]
-            for each in shown
+            for each in at_end[:LONG]
         ],
     )
 

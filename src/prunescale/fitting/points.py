@@ -11,7 +11,7 @@ from prunescale.laws import Columns, Law
 
 WEIGHTINGS = ("runs", "points")
 TEXT = ("run", "phase")
-BESIDE = ("phase", "sparsity", "pruning_rate")  # kept where they are there, for checks, though the law may not use them
+BESIDE = ("phase", "sparsity", "pruning_rate")  # kept where every row has them, for checks, though the law may not read them
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def select(
     """
     names = ("run", *law.columns, "loss") + (("phase",) if phases is not None else ())
     _refuse_missing(law, columns, names)
-    beside = [name for name in BESIDE if name in columns and name not in names]
+    beside = [name for name in BESIDE if name in columns and name not in names and (name in TEXT or _known(columns[name]))]
     table = {name: np.asarray(columns[name]) for name in (*names, *beside)}
     table.setdefault("n_tokens", np.asarray(columns.get("n_tokens", np.zeros(len(table["run"])))))
     reasons = {f"learning-rate phase not {' or '.join(sorted(phases))}": ~np.isin(table["phase"], list(phases))} if phases else {}
@@ -88,6 +88,10 @@ def select(
     order = np.lexsort([kept[name] for name in ("loss", *law.columns, "n_tokens", "run")])
     chosen = {name: column[order] if name in TEXT else column[order].astype(float) for name, column in kept.items()}
     return Points(chosen, weights(chosen["run"], weighting), {reason: n for reason, n in left_out.items() if n})
+
+
+def _known(column: np.ndarray) -> bool:
+    return not np.any(np.isnan(np.asarray(column, dtype=float)))
 
 
 def weights(run: np.ndarray, weighting: str) -> np.ndarray:
