@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prunescale.fitting import OBJECTIVES, FitStatus, fit
-from prunescale.laws import LAWS, AverageParameterLaw, HoffmannLaw, P2Law
+from prunescale.laws import LAWS, AverageParameterLaw, HoffmannLaw, P2Law, own_law
 
 from .sweeps import HOFFMANN, P2, SIZES, hoffmann_sweep, p2_sweep, rows
 
@@ -102,3 +102,16 @@ def test_fixed_constants_stay_and_all_may_be_fixed():
     every = fit(P2Law, columns, fixed=P2.constants())
     assert every.law == P2
     assert every.metrics.rmse < 1e-14
+
+
+def test_a_law_without_a_value_at_some_constants_is_fitted_where_it_has_one():
+    # The root has no value where k is above the smallest number of tokens: half of the range.
+    def law(n_tokens, a, k):
+        return a + 1e-3 * np.sqrt(n_tokens - k)
+
+    own = own_law(law, {"a": (0.0, 10.0), "k": (0.0, 2e6)})
+    columns = p2_sweep(sizes=(1e6,), rates=(0.5,), tokens=np.geomspace(1e6, 6e7, 30))
+    columns["loss"] = law(columns["n_tokens"], 2.0, 7e5)
+    with np.errstate(all="raise", under="ignore"):
+        found = fit(own, columns)
+    np.testing.assert_allclose(list(found.law.constants().values()), [2.0, 7e5], rtol=1e-6)

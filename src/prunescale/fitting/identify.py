@@ -67,7 +67,9 @@ def _open_space(law: type[Law], table: Columns, fixed: Mapping[str, float], name
     for seed in range(N_TRIES):
         rng = np.random.default_rng(seed)
         place = {name: rng.uniform(*bound.start) for name, bound in law.bounds.items()} | dict(fixed)
-        jacobian = law.from_constants(place).jacobian(table)[:, [name in names for name in law.bounds]]
+        with np.errstate(all="ignore"):  # a law of one's own may have no value at some places
+            jacobian = law.from_constants(place).jacobian(table)[:, [name in names for name in law.bounds]]
+        jacobian = jacobian[np.all(np.isfinite(jacobian), axis=1)]
         lengths = np.linalg.norm(jacobian, axis=0)
         scaled = jacobian / np.where(lengths > 0, lengths, 1.0)
         _, values, directions = np.linalg.svd(scaled, full_matrices=len(scaled) < len(names))  # all directions, not all rows

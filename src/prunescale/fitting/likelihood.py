@@ -10,7 +10,7 @@ import numpy as np
 from prunescale.fitting.conclude import coordinates_of, problem_of
 from prunescale.fitting.minimise import minimise
 from prunescale.fitting.precision import neighbourhood, precision
-from prunescale.fitting.problem import Local, Problem
+from prunescale.fitting.problem import LOST, Local, Problem
 from prunescale.fitting.replicate import revived
 from prunescale.fitting.result import Answer, Fit
 
@@ -190,7 +190,7 @@ class _Drawn(Problem):
         here = super().local(coordinates, loss, weight, free)
         off, slope = self.answer_at(coordinates) - self.target, self.derivative(coordinates)
         outer = self.stiffness * slope[:, :, None] * slope[:, None, :]
-        cost = np.where(np.isfinite(off), here.cost + self.stiffness / 2 * off**2, np.inf)
+        cost = np.where(np.isfinite(off), here.cost + self.stiffness / 2 * off**2, LOST)
         return Local(
             cost,
             here.slope + self.stiffness * np.nan_to_num(off, posinf=0.0, neginf=0.0)[:, None] * slope,

@@ -15,6 +15,7 @@ from prunescale.fitting.objective import OBJECTIVES, Objective
 from prunescale.fitting.points import Points
 from prunescale.laws import Columns, Law
 
+LOST = 1e200  # the cost where a law has no value: worse than any, and yet a number
 CHUNK = 1 << 15  # points times candidates evaluated at a time: their arrays fit a core's cache
 
 
@@ -85,8 +86,10 @@ class Problem:
         """The objective of each candidate; (candidates,)."""
         total = np.zeros(len(coordinates))
         for rows, z, columns, y, w in self._chunks(coordinates, loss, weight):
-            total[rows] += np.sum(w * self.terms.rho(self.terms.residual(self.law_at(z).predict(columns), y)), axis=1)
-        return total
+            with np.errstate(all="ignore"):
+                residual = self.terms.residual(self.law_at(z).predict(columns), y)
+            total[rows] += np.sum(w * self.terms.rho(residual), axis=1)
+        return np.where(np.isfinite(total), np.minimum(total, LOST), LOST)
 
     def local(
         self,
@@ -101,10 +104,12 @@ class Problem:
         cost, slope, newton, majorant = np.zeros(n), np.zeros((n, q)), np.zeros((n, q, q)), np.zeros((n, q, q))
         for rows, z, columns, y, w in self._chunks(coordinates, loss, weight):
             law = self.law_at(z)
-            predicted = law.predict(columns)
-            r = self.terms.residual(predicted, y)
-            J = self._jacobian(law, z, columns, free, self.terms.slope(predicted))
-            cost[rows] += np.sum(w * self.terms.rho(r), axis=1)
+            with np.errstate(all="ignore"):  # where a law has no value, the cost below says so
+                predicted = law.predict(columns)
+                r = self.terms.residual(predicted, y)
+                J = self._jacobian(law, z, columns, free, self.terms.slope(predicted))
+            r, J, lost = _without_holes(r, J)
+            cost[rows] += np.where(lost, LOST, np.sum(w * self.terms.rho(r), axis=1))
             slope[rows] += (J @ (w * self.terms.influence(r))[:, :, None])[:, :, 0]
             majorant[rows] += _product(J, w * self.terms.weight(r))
             if self.robust:
@@ -151,6 +156,14 @@ class Problem:
         predicted = law.predict(self.points.columns)
         J = self._jacobian(law, z, self.points.columns, free, self.terms.slope(predicted))
         return self.terms.residual(predicted, self.points.loss)[0], J[0].T
+
+
+def _without_holes(r: np.ndarray, J: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals and their derivatives with 0 in the place of what is no number, and which candidates had such, (candidates,)."""
+    if np.isfinite(np.sum(r)) and np.isfinite(np.sum(J)):
+        return r, J, np.zeros(len(r), dtype=bool)
+    bad = ~(np.isfinite(r) & np.all(np.isfinite(J), axis=1))
+    return np.where(bad, 0.0, r), np.where(bad[:, None], 0.0, J), bad.any(axis=1)
 
 
 def _product(J: np.ndarray, weight: np.ndarray) -> np.ndarray:
