@@ -47,13 +47,15 @@ def test_the_order_of_rows_changes_nothing(points, objective):
     assert (other.law, other.cost, other.standard_errors) == (found.law, found.cost, found.standard_errors)
 
 
-SWEEPS = (1, 2, 4, 8, 12, 16, 18, 49, 70, 108, 135, 171)
-"""Of 200 that benchmarks/fit_global.py looks at: of four laws, with noise and outliers; in 49, 135 and 171 few starts find the optimum."""
+SWEEPS = (1, 2, 4, 8, 12, 16, 18, 70, 108, 135, 197, 625)
+"""Of those that benchmarks/fit_global.py looks at: of four laws, with noise and outliers; in 135 one start of 24 finds the optimum.
+In 625 the term in D becomes a logarithm, beta near 0 and E at 0: Huber's kinks stopped the descent on the way there, 1.3e-4 too high."""
 
 
 @pytest.mark.parametrize("number", SWEEPS)
 def test_no_random_start_and_not_the_truth_leads_lower(number):
-    sweep, objective = draw(number), list(OBJECTIVES)[number % 3]
+    sweep = draw(number)
+    objective = "huber-log" if number == 625 else list(OBJECTIVES)[number % 3]
     law = type(sweep.truth)
     found = fit(law, sweep.columns, objective=objective, fixed=sweep.fixed)
     task = Task(law, found.points.columns, found.points.weight, objective, sweep.fixed)

@@ -165,7 +165,8 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
     from prunescale.cli.plan import summary
 
     constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
-    click.echo(f"{found.law.title} fitted to the {' and '.join(SMALLER)} models: {found.n_points} points of {found.n_runs} runs")
+    rests_on = f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}"
+    click.echo(f"{found.law.title} fitted to the {' and '.join(SMALLER)} models: {rests_on}")
     click.echo(f"  L = {found.law.formula}\n  {constants}\n")
     print_table(
         f"What it predicts for the {LARGEST} model, which it has not seen, after {short(TOKENS)} tokens",

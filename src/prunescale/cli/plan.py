@@ -80,9 +80,9 @@ def plan(
     budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second, profiled=profiled)
     at_tokens = forecast(found, given, tokens) if tokens else None
     if as_json:
-        print_json(content(budget) | ({"forecast": asdict(at_tokens)} if at_tokens else {}))
+        print_json({**rests_on(found), **content(budget), **({"forecast": asdict(at_tokens)} if at_tokens else {})})
         return
-    print_facts(summary(budget, at_tokens))
+    print_facts({**summary(budget, at_tokens), "By": basis(found)})
     print_checks(dict.fromkeys([*budget.checks, *(at_tokens.checks if at_tokens else ())]))
 
 
@@ -95,7 +95,7 @@ def print_choice(found: "Fit", given: dict[str, float], compute: float, profiled
     of_sparsity = "sparsity" in found.law.columns and "sparsity" not in given
     choice = (choose_sparsity if of_sparsity else choose_size)(found, compute, given, profiled=profiled)
     if as_json:
-        print_json(asdict(choice))
+        print_json({**rests_on(found), **asdict(choice)})
         return
     by_profile = f"; by profile likelihood: {span(choice.profile)}" if choice.profile else ""
     print_facts(
@@ -103,9 +103,20 @@ def print_choice(found: "Fit", given: dict[str, float], compute: float, profiled
             f"Best {choice.column}": f"{short(choice.value)} (90 % interval: {span(choice.interval)}{by_profile})",
             "Tokens": f"{short(choice.tokens)}, what {choice.compute:.3g} FLOPs buy there",
             "Loss": f"{choice.loss:.4f}, nats per token",
+            "By": basis(found),
         }
     )
     print_checks(choice.checks)
+
+
+def rests_on(found: "Fit") -> dict[str, Any]:
+    """What an answer follows from, for JSON."""
+    return {"law": found.law.name, "objective": found.objective, "n_points": found.n_points, "n_runs": found.n_runs}
+
+
+def basis(found: "Fit") -> str:
+    """The same for people."""
+    return f"the {found.law.title}, fitted to {found.n_points} points of {found.n_runs} runs, objective {found.objective}"
 
 
 def content(budget: "Budget") -> dict[str, Any]:

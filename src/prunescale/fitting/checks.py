@@ -17,7 +17,7 @@ LOOKED_AT = ("sparsity", "pruning_rate")  # looked at whether or not the law has
 CODES: dict[str, str] = {
     "at-bound": "A constant ended at its bound. Its value is the bound's, not the data's, and its interval is one-sided.",
     "baseline": "A power law fitted to each curve alone predicts the rest of the curves better than the law of all runs together.",
-    "below-before": "Measured losses lie below the loss before pruning, where the law cannot go. Compare with a control that was not pruned.",
+    "below-before": "Measured losses lie below that before pruning, where the law cannot go. Compare with a control that was not pruned.",
     "drift": "The errors at the end of the curves have one sign, so the law's slope there is wrong, and further on it will be more so.",
     "far": "A question lies outside the runs that were fitted, by the factor given. Held-out tests say little about so far.",
     "few-runs": "There are hardly more runs than constants, so how runs differ cannot be told, and intervals are a lower limit.",
