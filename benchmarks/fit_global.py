@@ -5,6 +5,10 @@
 Sweep number n is `simulated.draw(n)`; a fit that fails is printed with that number, so that it can be looked at.
 """
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are small, and idle threads spin
+
 import time
 from collections import defaultdict
 from dataclasses import dataclass

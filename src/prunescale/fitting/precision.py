@@ -25,6 +25,7 @@ class Neighbourhood:
     jacobian: np.ndarray  # (points, moving)
     weight: np.ndarray
     influence: np.ndarray
+    curvature: float  # of rho, on average
     run_index: np.ndarray
     bread: np.ndarray  # second derivative of the objective; (moving, moving)
 
@@ -44,7 +45,8 @@ def neighbourhood(problem: Problem, coordinates: np.ndarray, resting: tuple[str,
     weight = problem.points.weight
     curvature = _expected_curvature(residual) if problem.robust else 1.0
     bread = (jacobian.T * (curvature * weight)) @ jacobian
-    return Neighbourhood(moving, residual, jacobian, weight, problem.terms.influence(residual), problem.points.run_index, bread)
+    influence, mean = problem.terms.influence(residual), float(np.mean(curvature))
+    return Neighbourhood(moving, residual, jacobian, weight, influence, mean, problem.points.run_index, bread)
 
 
 def _expected_curvature(residual: np.ndarray) -> np.ndarray:
@@ -112,16 +114,17 @@ def _named(names: list[str], direction: np.ndarray) -> tuple[str, ...]:
 def held_out_residuals(near: Neighbourhood, groups: np.ndarray) -> np.ndarray:
     """What the fit without a point's own group would leave of it, in the linear approximation: residuals freed from the fit's own pull.
 
-    Each group's residuals are multiplied by (1 - leverage)^-1 (the jackknife; CR3 of Bell and McCaffrey 2002). Leverage is taken as
-    at most 0.95: a run that alone determines a constant says nothing of how far off it may be.
+    Each group's residuals are multiplied by (1 - leverage)^-1 (the jackknife; CR3 of Bell and McCaffrey 2002). Where rho is Huber's, a
+    point pulls at the fit by its influence, not its residual: the points that the fit passes through are not without error. Leverage
+    is taken as at most 0.95: a run that alone determines a constant says nothing of how far off it may be.
     """
     root = np.sqrt(near.weight)
     q, _ = np.linalg.qr(near.jacobian * root[:, None])
-    freed = near.residual.copy()
+    freed, pull = near.residual.copy(), near.influence / near.curvature
     for group in range(int(groups.max(initial=-1)) + 1):
         rows = groups == group
         values, vectors = np.linalg.eigh(q[rows].T @ q[rows])
         stretch = 1 / (1 - np.clip(values, 0.0, MOST_LEVERAGE))
-        pulled = q[rows] @ (vectors * stretch) @ (vectors.T @ (q[rows].T @ (root[rows] * near.residual[rows])))
+        pulled = q[rows] @ (vectors * stretch) @ (vectors.T @ (q[rows].T @ (root[rows] * pull[rows])))
         freed[rows] += pulled / root[rows]
     return freed

@@ -67,8 +67,11 @@ def _drawn(problem: Problem, n: int, rng: np.random.Generator) -> Iterator[Study
 def _signed(
     problem: Problem, coordinates: np.ndarray, near: Neighbourhood, groups: np.ndarray, n: int, rng: np.random.Generator
 ) -> Iterator[Study]:
-    """Errors by group times Webb's six values, of mean 0 and variance 1, which are many enough for few groups (Webb 2014)."""
-    six = np.sqrt([0.5, 1.0, 1.5])
+    """Errors by group times Webb's six values, of mean 0 and variance 1, which are many enough for few groups (Webb 2014).
+
+    Under Huber's rho it counts how many errors lie around 0, which other sizes than 1 would change: signs alone (Feng, He and Hu 2011).
+    """
+    six = np.ones(1) if problem.robust else np.sqrt([0.5, 1.0, 1.5])
     values = np.concatenate([-six, six])
     freed = held_out_residuals(near, groups)
     fitted = problem.terms.transform(problem.law_at(coordinates).predict(problem.points.columns))
