@@ -4,7 +4,7 @@ import pytest
 from prunescale.fitting import errors, fit, measure
 from prunescale.fitting.metrics import average_slope_difference, r_squared
 from prunescale.fitting.objective import huber
-from prunescale.laws import HoffmannLaw, P2Law
+from prunescale.laws import LAWS, HoffmannLaw, P2Law
 
 from .sweeps import P2, p2_sweep
 
@@ -56,6 +56,18 @@ def test_a_law_without_a_loss_before_has_no_excess():
     columns = {"n_params_total": np.full(2, 1e6), "n_tokens": np.array([1e6, 2e6]), "run": np.array(["a", "a"])}
     columns["loss"] = np.array([4.0, 3.0])
     assert measure(HoffmannLaw(E=1, A=1, alpha=1, B=1, beta=1), columns).r2_excess is None
+
+
+def test_the_excess_of_a_law_over_the_control_is_over_the_control():
+    columns = p2_sweep()
+    columns["loss_control"] = columns.pop("loss_before")
+    law = LAWS["p2-control"](**P2.constants())
+    columns["loss"] = law.predict(columns) + 0.01 * (-1.0) ** np.arange(160)
+    excess = columns["loss"] - columns["loss_control"]
+    # Residuals of 0.01 either way: 160 * 1e-4 of the total sum of squares.
+    assert measure(law, columns).r2_excess == pytest.approx(1 - 0.016 / np.sum((excess - np.mean(excess)) ** 2), rel=1e-9)
+    (first, *_) = errors(fit(type(law), columns), columns)
+    assert first.excess_error is not None
 
 
 def test_errors_of_the_end_of_runs_that_were_held_out():

@@ -180,7 +180,8 @@ def print_fit(found: "Fit", names: dict[str, str], profiles: "dict[str, tuple[fl
     print_ends(found, names)
     click.echo()
     metrics = found.metrics
-    excess = "" if metrics.r2_excess is None else f", {metrics.r2_excess:.4f} of the excess over the loss before pruning"
+    over = "the control's loss" if "loss_control" in found.law.columns else "the loss before pruning"
+    excess = "" if metrics.r2_excess is None else f", {metrics.r2_excess:.4f} of the excess over {over}"
     print_facts(
         {
             "Objective": f"{found.cost:.6g}, summed over points ({found.objective})",

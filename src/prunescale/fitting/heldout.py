@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunescale.fitting.metrics import measure
+from prunescale.fitting.metrics import excess_over, measure
 from prunescale.fitting.points import select
 from prunescale.fitting.result import Fit
 from prunescale.laws import Columns
@@ -14,15 +14,15 @@ from prunescale.laws import Columns
 class RunError:
     """The last usable point of a run, measured and predicted, in nats per token; and the errors over its curve.
 
-    Errors of the end are relative, predicted above measured positive. The excess is the loss above that before pruning, small
-    beside the loss: an error of 1 % of the loss can be 40 % of the excess. It is None where the law has no loss before.
+    Errors of the end are relative, predicted above measured positive. The excess is the loss above that before pruning, or above the
+    control's, small beside the loss: an error of 1 % of the loss can be 40 % of the excess. None where the law reads neither.
     """
 
     run: str
     n_tokens: float
     loss: float
     predicted: float
-    loss_before: float | None
+    loss_before: float | None  # what the excess is over
     error: float
     excess_error: float | None
     rmse: float  # over the run's points, nats per token
@@ -37,7 +37,8 @@ def errors(fit: Fit, columns: Columns) -> tuple[RunError, ...]:
 
 def _run_error(fit: Fit, curve: dict[str, np.ndarray]) -> RunError:
     loss, predicted = float(curve["loss"][-1]), float(fit.predict(curve)[-1])
-    before = float(curve["loss_before"][-1]) if "loss_before" in fit.law.columns else None
+    floor = excess_over(type(fit.law))
+    before = float(curve[floor][-1]) if floor else None
     metrics = measure(fit.law, curve)
     return RunError(
         run=str(curve["run"][-1]),

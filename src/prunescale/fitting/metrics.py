@@ -14,7 +14,7 @@ MILLION = 1e6
 class Metrics:
     """Measures of fit; None where the points do not allow one.
 
-    r2: of the loss. r2_excess: of the loss above the loss before pruning; r2 is flattered where the latter is an input.
+    r2: of the loss. r2_excess: of the loss above that before pruning, or above the control's; r2 is flattered where that is an input.
     rmse: nats per token. huber: sum over points of the Huber loss (delta 1e-3) of the difference of log losses.
     asd: average slope difference, nats per million tokens.
     """
@@ -26,10 +26,16 @@ class Metrics:
     asd: float | None
 
 
+def excess_over(law: type[Law]) -> str | None:
+    """The column that a law adds the rest to: the loss before pruning, or that of the control; None where it has neither."""
+    return next((name for name in ("loss_before", "loss_control") if name in law.columns), None)
+
+
 def measure(law: Law, columns: Columns) -> Metrics:
     """The law's predictions against the measured losses of these points; sorted by run and tokens they must be."""
     measured, predicted = columns["loss"], law.predict(columns)
-    before = columns["loss_before"] if "loss_before" in law.columns else None
+    floor = excess_over(type(law))
+    before = columns[floor] if floor else None
     return Metrics(
         r2=r_squared(measured, predicted),
         r2_excess=None if before is None else r_squared(measured - before, predicted - before),
