@@ -9,8 +9,7 @@ import numpy as np
 
 from prunescale.fitting import OBJECTIVES, Audit, Comparison, Fit, audit, bootstrap, compare, fit
 from prunescale.fitting.objective import huber
-from prunescale.laws import AverageParameterLaw, Columns, DenseParameterLaw, FinalParameterLaw, FrantarLaw, Law
-from prunescale.laws.frantar import MILLION
+from prunescale.laws import PRESETS, AverageParameterLaw, Columns, DenseParameterLaw, FinalParameterLaw, FrantarLaw, Law
 from prunescale.planner import choose_sparsity
 from prunescale.planner.optimum import cubic_average
 from studies.published.errors import errors, relative
@@ -21,16 +20,7 @@ OBJECTIVE = "huber-log"  # the authors' own
 LAWS: tuple[type[Law], ...] = (AverageParameterLaw, FinalParameterLaw, DenseParameterLaw, FrantarLaw)
 N_REPLICATES = 1000
 
-# As printed by the authors' notebook, which counts D in units of 1e5 steps.
-PUBLISHED = FrantarLaw(
-    a_S=0.56778512,
-    b_S=0.72161276,
-    c_S=1.52265016,
-    b_N=0.24513173,
-    a_D=0.63361517 * (1e5 / MILLION) ** 0.20270772,
-    b_D=0.20270772,
-    c=0.65074219,
-)
+PUBLISHED = PRESETS["frantar-2023-t5"].law
 # The point that the notebook keeps apart: 48 blocks of width 1024 are left of four times as many weights.
 HELD_OUT = {"sparsity": 0.75, "n_params_nonzero": 48 * 12 * 1024**2, "n_tokens": 500_000}
 HELD_OUT_LOSS = 1.4827780204906797

@@ -26,6 +26,7 @@ CODES: dict[str, str] = {
     "mixed-phases": "Constant-rate checkpoints and annealed ends are fitted as one. They differ at the same tokens by more than noise.",
     "near-zero": "A constant is not told apart from zero.",
     "not-identified": "Constants can change together without changing any prediction for these runs.",
+    "plateau": "Huber's objective is the same to rounding over a stretch of constants, and which of them a fit reports is chance.",
     "starts-disagree": "Few of the starts ended at the best optimum found, so a better one may exist.",
     "undecided": "Laws that predict differently where it matters do equally well on held-out runs, within noise.",
     "void": "A constant has no effect, as the term that it belongs to vanished.",
@@ -54,6 +55,7 @@ def checks(law: Law, points: Points, at_bound: tuple[str, ...], void: tuple[str,
         *(Check("at-bound", _bound_words(law, name)) for name in at_bound if name not in void),
         *(Check("void", f"{name} has no effect: the term that it belongs to vanished.") for name in void),
         *_weak(known),
+        *_plateau(known),
         *_near_zero(law, known),
         *_few_runs(points, known),
         *_drift(law, points),
@@ -100,6 +102,17 @@ def _weak(known: Precision) -> tuple[Check, ...]:
         )
         for names, ratio in known.weak
     )
+
+
+def _plateau(known: Precision) -> tuple[Check, ...]:
+    if not known.plateau:
+        return ()
+    names = dict.fromkeys(name for direction in known.plateau for name in direction)
+    words = (
+        f"Too few points lie within 0.001 of the law to hold {', '.join(names)}: Huber's objective is the same over a stretch of them. "
+        "Take squared-log, or more points."
+    )
+    return (Check("plateau", words),)
 
 
 def _near_zero(law: Law, known: Precision) -> tuple[Check, ...]:

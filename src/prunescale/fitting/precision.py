@@ -67,12 +67,13 @@ class Precision:
 
     standard_errors: dict[str, float | None]
     weak: tuple[tuple[tuple[str, ...], float], ...]  # constants determined only together, with the singular value's ratio
+    plateau: tuple[tuple[str, ...], ...]  # constants that move together on a plateau of Huber's objective
     covariance: np.ndarray | None  # of the moving coordinates
     by_run: bool
 
     @property
     def flat(self) -> bool:
-        return any(ratio < FLAT for _, ratio in self.weak)
+        return bool(self.plateau) or any(ratio < FLAT for _, ratio in self.weak)
 
 
 def precision(problem: Problem, coordinates: np.ndarray, near: Neighbourhood) -> Precision:
@@ -80,19 +81,21 @@ def precision(problem: Problem, coordinates: np.ndarray, near: Neighbourhood) ->
     names = [name for name, moves in zip(problem.names, near.moving, strict=True) if moves]
     errors: dict[str, float | None] = {name: None for name in problem.names if name not in problem.fixed}
     if not names:
-        return Precision(errors, (), None, False)
+        return Precision(errors, (), (), None, False)
     weighted = near.jacobian * np.sqrt(near.weight)[:, None]
     lengths = np.linalg.norm(weighted, axis=0)
-    _, values, directions = np.linalg.svd(weighted / np.where(lengths > 0, lengths, 1.0), full_matrices=False)
+    scaled = weighted / np.where(lengths > 0, lengths, 1.0)
+    _, values, directions = np.linalg.svd(scaled, full_matrices=False)
     ratios = values / values[0]
+    plateau = _plateau(names, scaled[np.abs(near.residual) <= HUBER_DELTA]) if problem.robust else ()
     weak = tuple((_named(names, v), float(r)) for v, r in zip(directions, ratios, strict=True) if r < WEAK)
     if ratios[-1] <= FLAT or len(values) < len(names):
-        return Precision(errors, weak, None, False)
+        return Precision(errors, weak, plateau, None, False)
     covariance, by_run = _sandwich(problem, near)
     spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     stretch = np.where(problem.logarithmic, problem.constants(coordinates), 1.0)[near.moving]
     errors |= dict(zip(names, (spread * stretch).tolist(), strict=True))
-    return Precision(errors, weak, covariance, by_run)
+    return Precision(errors, weak, plateau, covariance, by_run)
 
 
 def _sandwich(problem: Problem, near: Neighbourhood) -> tuple[np.ndarray, bool]:
@@ -105,6 +108,14 @@ def _sandwich(problem: Problem, near: Neighbourhood) -> tuple[np.ndarray, bool]:
     np.add.at(sums, groups, near.jacobian * (near.weight * influence)[:, None])
     inverse = np.linalg.inv(near.bread)
     return (n_groups - 1) / n_groups * inverse @ (sums.T @ sums) @ inverse, by_run
+
+
+def _plateau(names: list[str], within: np.ndarray) -> tuple[tuple[str, ...], ...]:
+    """Directions that no point feels whose residual is within delta; the others pull with the same force wherever they are, so if
+    their pulls cancel, as they do at an optimum, nothing changes along these."""
+    _, values, directions = np.linalg.svd(within, full_matrices=True)
+    rank = int(np.sum(values > FLAT * values[0])) if values.size and values[0] > 0 else 0
+    return tuple(_named(names, direction) for direction in directions[rank:])
 
 
 def _named(names: list[str], direction: np.ndarray) -> tuple[str, ...]:

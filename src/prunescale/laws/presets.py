@@ -50,7 +50,15 @@ PRESETS: dict[str, Preset] = {
     ),
     # Published for N in millions, as here, and D in units of its own: a_D (D/unit)^-b_D = a_D (unit/1e6)^b_D (D/1e6)^-b_D.
     "frantar-2023-t5": Preset(
-        FrantarLaw(a_S=0.568, b_S=0.722, c_S=1.523, b_N=0.245, a_D=0.634 * (T5_STEPS / MILLION) ** 0.203, b_D=0.203, c=0.651),
+        FrantarLaw(
+            a_S=0.56778512,
+            b_S=0.72161276,
+            c_S=1.52265016,
+            b_N=0.24513173,
+            a_D=0.63361517 * (T5_STEPS / MILLION) ** 0.20270772,
+            b_D=0.20270772,
+            c=0.65074219,
+        ),
         "Frantar et al. 2023, arXiv:2309.08520: T5 on C4",
         JAXPRUNER,
         {"n_params_nonzero": "non-zero weights as the authors count them", "n_tokens": "training steps, not tokens"},
