@@ -32,7 +32,7 @@ def solve(problem: Problem) -> Optimum:
         here = problem.start_box[0]
         return Optimum(here, float(problem.cost(here[None])[0]), (), (), 1.0)
     small = replace(problem, points=thinned(problem.points, N_POINTS))
-    ends = minimise(small, starts(problem, N_STARTS), tolerance=1e-9)
+    ends = minimise(small, starts(problem, N_STARTS), tolerance=1e-9, max_iterations=1000)
     order = np.argsort(np.where(np.isfinite(ends.cost), ends.cost, np.inf), kind="stable")
     share = float(np.mean(ends.cost <= _ceiling(small, ends.cost[order[0]])))
     best = minimise(problem, ends.coordinates[order[: N_ENDS if small.points is not problem.points else 1]], tolerance=1e-9)
