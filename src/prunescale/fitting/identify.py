@@ -76,6 +76,8 @@ def _open_space(law: type[Law], table: Columns, fixed: Mapping[str, float], name
         rank = int(np.sum(values > RANK * values[0])) if values.size and values[0] > 0 else 0
         if len(names) - rank < smallest.shape[1]:
             smallest = directions[rank:].T
+        if not smallest.size:
+            break
     return smallest
 
 

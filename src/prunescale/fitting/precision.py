@@ -113,7 +113,7 @@ def _sandwich(problem: Problem, near: Neighbourhood) -> tuple[np.ndarray, bool]:
 def _plateau(names: list[str], within: np.ndarray) -> tuple[tuple[str, ...], ...]:
     """Directions that no point feels whose residual is within delta; the others pull with the same force wherever they are, so if
     their pulls cancel, as they do at an optimum, nothing changes along these."""
-    _, values, directions = np.linalg.svd(within, full_matrices=True)
+    _, values, directions = np.linalg.svd(within, full_matrices=len(within) < len(names))  # all directions, not all rows
     rank = int(np.sum(values > FLAT * values[0])) if values.size and values[0] > 0 else 0
     return tuple(_named(names, direction) for direction in directions[rank:])
 
@@ -131,11 +131,11 @@ def held_out_residuals(near: Neighbourhood, groups: np.ndarray) -> np.ndarray:
     """
     root = np.sqrt(near.weight)
     q, _ = np.linalg.qr(near.jacobian * root[:, None])
-    freed, pull = near.residual.copy(), near.influence / near.curvature
-    for group in range(int(groups.max(initial=-1)) + 1):
-        rows = groups == group
-        values, vectors = np.linalg.eigh(q[rows].T @ q[rows])
-        stretch = 1 / (1 - np.clip(values, 0.0, MOST_LEVERAGE))
-        pulled = q[rows] @ (vectors * stretch) @ (vectors.T @ (q[rows].T @ (root[rows] * pull[rows])))
-        freed[rows] += pulled / root[rows]
-    return freed
+    shape = (int(groups.max(initial=-1)) + 1, q.shape[1])
+    hat, pull = np.zeros((*shape, q.shape[1])), np.zeros(shape)
+    np.add.at(hat, groups, q[:, :, None] * q[:, None, :])
+    np.add.at(pull, groups, q * (root * near.influence / near.curvature)[:, None])
+    leverage, vectors = np.linalg.eigh(hat)
+    stretch = 1 / (1 - np.clip(leverage, 0.0, MOST_LEVERAGE))
+    pulled = np.einsum("gij,gj,gkj,gk->gi", vectors, stretch, vectors, pull)
+    return near.residual + np.sum(q * pulled[groups], axis=1) / root
