@@ -59,7 +59,7 @@ def plan(
     Without `tokens_per_second` the step is a doubling of the tokens; with it, the speed of one GPU, it is a GPU-hour. The
     fit's refits, where it has any, give the intervals; `profiled` adds those by profile likelihood, which need SciPy.
     """
-    inputs, min_gain = checked_inputs(fit, inputs), checked_positive("The least gain", min_gain)
+    inputs, min_gain = checked_inputs(fit.law, inputs), checked_positive("The least gain", min_gain)
     step, gain = _step(tokens_per_second)
     between = (fit.ranges["n_tokens"][0], FARTHEST * fit.ranges["n_tokens"][1])
 

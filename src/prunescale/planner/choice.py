@@ -9,6 +9,7 @@ import numpy as np
 from prunescale.errors import FitError
 from prunescale.fitting import Answer, Check, Fit
 from prunescale.planner.optimum import FLOPS_PER_PARAMETER, best_size, best_sparsity, cubic_average
+from prunescale.planner.planned import size_column
 from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation, wider
 
 
@@ -29,10 +30,10 @@ class Choice:
 
 def choose_size(fit: Fit, compute: float, inputs: Mapping[str, float], *, profiled: bool = False) -> Choice:
     """N* for a law of a size and tokens; `inputs` has whatever else the law needs."""
-    size = next((name for name in fit.law.columns if name.startswith("n_params")), None)
+    size = size_column(type(fit.law))
     if size is None or "n_tokens" not in fit.law.columns:
         raise FitError(f"The {fit.law.title} is no law of a size and tokens, so there is no best size by it.")
-    inputs, compute = checked_inputs(fit, inputs, besides=("n_tokens", size)), checked_positive("The compute", compute)
+    inputs, compute = checked_inputs(fit.law, inputs, besides=("n_tokens", size)), checked_positive("The compute", compute)
     value = float(np.ravel(best_size(fit.law, compute, size, inputs))[0])
     tokens = compute / (FLOPS_PER_PARAMETER * value)
     return _choice(
@@ -46,7 +47,7 @@ def choose_sparsity(fit: Fit, compute: float, inputs: Mapping[str, float], *, pr
         raise FitError(
             f"The {fit.law.title} is no law of non-zero parameters, tokens and sparsity, so there is no best sparsity by it."
         )
-    inputs, compute = checked_inputs(fit, inputs, besides=("n_tokens", "sparsity")), checked_positive("The compute", compute)
+    inputs, compute = checked_inputs(fit.law, inputs, besides=("n_tokens", "sparsity")), checked_positive("The compute", compute)
     n_params = inputs["n_params_nonzero"]
     value = float(np.ravel(best_sparsity(fit.law, compute, n_params))[0])
     tokens = compute / (FLOPS_PER_PARAMETER * n_params / (1 - value) * float(cubic_average(np.asarray(value))))

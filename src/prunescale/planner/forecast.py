@@ -21,7 +21,7 @@ class Forecast:
 
 def forecast(fit: Fit, inputs: Mapping[str, float], n_tokens: float) -> Forecast:
     """The loss after `n_tokens` of the model that `inputs` describes by the law's column names."""
-    inputs, n_tokens = checked_inputs(fit, inputs), checked_positive("The number of tokens", n_tokens)
+    inputs, n_tokens = checked_inputs(fit.law, inputs), checked_positive("The number of tokens", n_tokens)
     asked = {**inputs, "n_tokens": n_tokens}
     return Forecast(
         tokens=n_tokens,

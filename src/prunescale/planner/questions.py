@@ -13,7 +13,7 @@ from prunescale.laws import Law
 from prunescale.planner.gain import doubling_gain, tokens_worth
 from prunescale.planner.optimum import best_size, best_sparsity
 from prunescale.planner.planned import size_column
-from prunescale.planner.trust import SHARES, checked_positive
+from prunescale.planner.trust import checked_inputs, checked_positive
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def ask_tokens(
     law: Law, inputs: Mapping[str, float], min_gain: float, *, between: tuple[float, float], within: float = 2.0
 ) -> Question:
     """D*: the tokens after which the next doubling gains less than `min_gain` nats, sought between these."""
-    inputs, min_gain = _checked(law, inputs, "n_tokens"), checked_positive("The least gain", min_gain)
+    inputs, min_gain = checked_inputs(law, inputs), checked_positive("The least gain", min_gain)
     if "n_tokens" not in law.columns:
         raise FitError(f"The {law.title} knows no tokens, so none can be worth spending by it.")
     return Question(
@@ -71,7 +71,7 @@ def ask_tokens(
 
 def ask_loss(law: Law, inputs: Mapping[str, float], *, within: float = 0.02) -> Question:
     """The loss where `inputs` says, tokens included, in nats per token."""
-    inputs = _checked(law, inputs)
+    inputs = checked_inputs(law, inputs, besides=())
     return Question(f"loss of {_described(inputs)}", lambda law: law.loss(**inputs), within, as_ratio=False, unit="nats")
 
 
@@ -80,7 +80,7 @@ def ask_size(law: Law, compute: float, inputs: Mapping[str, float], *, within: f
     size, compute = size_column(type(law)), checked_positive("The compute", compute)
     if size is None or "n_tokens" not in law.columns:
         raise FitError(f"The {law.title} is no law of a size and tokens, so there is no best size by it.")
-    inputs = _checked(law, inputs, "n_tokens", size)
+    inputs = checked_inputs(law, inputs, besides=("n_tokens", size))
     return Question(
         f"best size for {compute:.3g} FLOPs", lambda law: best_size(law, compute, size, inputs), within, as_ratio=True
     )
@@ -106,16 +106,6 @@ def ask_constant(law: Law, name: str, *, within: float = 0.1) -> Question:
     if near == 0:
         raise FitError(f"{name} is assumed to be 0, of which no share can be asked for.")
     return Question(f"constant {name}", lambda law: getattr(law, name), near, as_ratio=False)
-
-
-def _checked(law: Law, inputs: Mapping[str, float], *besides: str) -> dict[str, float]:
-    needed = [name for name in law.columns if name not in besides]
-    missing = [name for name in needed if name not in inputs]
-    if missing:
-        raise FitError(f"A question to the {law.title} needs {', '.join(needed)}; {', '.join(missing)} is missing.")
-    return {
-        name: checked_positive(name, inputs[name], below=SHARES.get(name, inf), zero=name in law.may_be_zero) for name in needed
-    }
 
 
 def _described(inputs: Mapping[str, float]) -> str:

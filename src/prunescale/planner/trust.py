@@ -7,6 +7,7 @@ from prunescale.amounts import short
 from prunescale.errors import FitError
 from prunescale.fitting import Check, Fit, FitStatus
 from prunescale.fitting.distance import distance, far
+from prunescale.laws import Law
 
 LEVEL = 0.9  # of every interval
 WIDE = 2.0  # ends that differ by this factor make an answer shaky
@@ -18,15 +19,14 @@ DOUBTS = {
 }
 
 
-def checked_inputs(fit: Fit, inputs: Mapping[str, float], *, besides: tuple[str, ...] = ("n_tokens",)) -> dict[str, float]:
+def checked_inputs(law: Law, inputs: Mapping[str, float], *, besides: tuple[str, ...] = ("n_tokens",)) -> dict[str, float]:
     """What the law needs besides what is sought, as numbers in their range; an error naming what is missing or impossible."""
-    needed = [name for name in fit.law.columns if name not in besides]
+    needed = [name for name in law.columns if name not in besides]
     missing = [name for name in needed if name not in inputs]
     if missing:
-        raise FitError(f"The {fit.law.title} needs {', '.join(needed)} to plan; {', '.join(missing)} is missing.")
+        raise FitError(f"The {law.title} needs {', '.join(needed)} to plan; {', '.join(missing)} is missing.")
     return {
-        name: checked_positive(name, inputs[name], below=SHARES.get(name, inf), zero=name in fit.law.may_be_zero)
-        for name in needed
+        name: checked_positive(name, inputs[name], below=SHARES.get(name, inf), zero=name in law.may_be_zero) for name in needed
     }
 
 
