@@ -57,6 +57,63 @@ def make_model() -> Callable[..., Any]:
     return make
 
 
+FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"sliding_window": 7},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 2, "tie_word_embeddings": True},
+    "qwen3": {"tie_word_embeddings": True},
+    "gemma3_text": {"sliding_window": 7, "tie_word_embeddings": True, "query_pre_attn_scalar": 4},
+    "phi3": {},
+    "olmo2": {},
+}
+"""Each family that we know, with what is peculiar to it switched on."""
+
+
+@pytest.fixture
+def make_family_model() -> Callable[..., Any]:
+    """A model of a family by its model_type: six blocks, width 24, six queries to three keys of size 4, weights and norms that are
+    large and uneven enough for each block, head and channel to matter. Any setting of its configuration can be given."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def make(model_type: str, *, seed: int = 0, **settings: Any) -> Any:
+        torch.manual_seed(seed)
+        config = {
+            "vocab_size": 1 + ALPHABET,
+            "hidden_size": 24,
+            "intermediate_size": 40,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 3,
+            "head_dim": 4,
+            "max_position_embeddings": 128,
+            "initializer_range": 0.2,
+            "tie_word_embeddings": False,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+            "pad_token_id": None,
+        }
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(model_type, **{**config, **FAMILY_SETTINGS[model_type], **settings})
+        ).eval()
+        for name, parameter in model.named_parameters():
+            if "norm" in name or name.endswith("bias"):
+                parameter.data += 0.3 * torch.randn_like(parameter)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def make_family_checkpoint(make_family_model: Callable[..., Any], tokenizer: Any) -> Callable[..., Any]:
+    """A checkpoint of such a model."""
+    from prunescale.models import Checkpoint
+
+    return lambda model_type, lineage=None, **settings: Checkpoint(
+        model_type, make_family_model(model_type, **settings), tokenizer, lineage=lineage or {}
+    )
+
+
 @pytest.fixture
 def make_checkpoint(make_model: Callable[..., Any], tokenizer: Any) -> Callable[..., Any]:
     """A checkpoint of such a model."""

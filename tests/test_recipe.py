@@ -40,6 +40,8 @@ def test_defaults_fill_what_the_file_leaves_out():
             RECIPE, train=replace(TRAIN, learning_rate=0.1 + 0.2, first_measurement=16384, held_out_tokens=10**12, clip=1e16)
         ),
         replace(RECIPE, train=replace(TRAIN, learning_rate=5e-324, dtype="float32", compile="off", decay_fraction=1)),
+        replace(RECIPE, prune=PruneRecipe(method="wanda", pattern="2:4"), train=replace(TRAIN, keep_zeros="on")),
+        replace(RECIPE, prune=PruneRecipe(rate=0.5, scope="global", axes="ffn,heads", steps=4, step_tokens=10**6)),
     ],
 )
 def test_toml_comes_back_equal(recipe):
@@ -71,6 +73,13 @@ def test_the_hash_tells_recipes_apart_but_not_spellings():
     assert replace(RECIPE, train=replace(TRAIN, seed=1)).hash != RECIPE.hash
     assert replace(RECIPE, train=replace(TRAIN, clip=1)).hash == RECIPE.hash  # 1 is 1.0
     assert Recipe.from_toml(TOML.replace("rate = 0.25", "method = 'block-influence'\nrate = 2.5e-1")).hash == RECIPE.hash
+    assert Recipe.from_toml(TOML.replace("rate = 0.25", "rate = 0.25\nsteps = 1") + "keep_zeros = 'auto'").hash == RECIPE.hash
+    others = [PruneRecipe(rate=0.25, scope="layer"), PruneRecipe(rate=0.25, axes="ffn"), PruneRecipe(pattern="2:4")]
+    others += [PruneRecipe(rate=0.25, steps=2, step_tokens=1), PruneRecipe(rate=0.25, steps=2, step_tokens=2)]
+    hashes = {replace(RECIPE, prune=other).hash for other in others} | {
+        replace(RECIPE, train=replace(TRAIN, keep_zeros="off")).hash
+    }
+    assert len({RECIPE.hash, *hashes}) == 7
 
 
 def test_overrides_replace_entries_and_leave_the_rest():
@@ -107,7 +116,28 @@ def test_bad_overrides(overrides, message):
         ("rate = 0.25", 'rate = "0.25"', r"prune\.rate is '0\.25'; it must be a number"),
         ("rate = 0.25", "ratio = 0.25", r"prune\.ratio is not an entry of a recipe; did you mean prune\.rate\?"),
         ("rate = 0.25", 'method = ""\nrate = 0.25', r"prune\.method is ''; it must be a string that is not empty"),
-        ("rate = 0.25\n", "", r"prune\.rate is missing; it must be given, as a number"),
+        ("rate = 0.25\n", "", r"prune\.rate is missing; it must be given, as a number, or prune\.pattern in its place"),
+        ("rate = 0.25", 'pattern = "2:2"', r"prune\.pattern is '2:2'; it must be n:m such as 2:4, with 0 < n < m"),
+        ("rate = 0.25", 'pattern = "0:4"', r"prune\.pattern is '0:4'; it must be n:m"),
+        ("rate = 0.25", 'pattern = "half"', r"prune\.pattern is 'half'; it must be n:m"),
+        ("rate = 0.25", 'pattern = " 2:4"', r"prune\.pattern is ' 2:4'; it must be n:m"),
+        ("rate = 0.25", "pattern = 0.5", r"prune\.pattern is 0\.5; it must be a string"),
+        ("rate = 0.25", 'rate = 0.25\npattern = "2:4"', r"prune\.rate is 0\.25; it must be left out where there is a pattern"),
+        (
+            "rate = 0.25",
+            'pattern = "2:4"\nsteps = 2\nstep_tokens = 9',
+            r"prune\.steps is 2; it must be 1 where there is a pattern",
+        ),
+        ("rate = 0.25", "rate = 0.25\nsteps = 0", r"prune\.steps is 0; it must be more than 0"),
+        ("rate = 0.25", "rate = 0.25\nsteps = 2.5", r"prune\.steps is 2\.5; it must be an integer"),
+        ("rate = 0.25", "rate = 0.25\nsteps = 3", r"prune\.step_tokens is missing; it must be given, as an integer, for 3 steps"),
+        ("rate = 0.25", "rate = 0.25\nstep_tokens = 9", r"prune\.step_tokens is 9; it must be left out where there is one step"),
+        ("rate = 0.25", "rate = 0.25\nsteps = 3\nstep_tokens = 0", r"prune\.step_tokens is 0; it must be more than 0"),
+        ("rate = 0.25", 'rate = 0.25\nscope = "block"', r"prune\.scope is 'block'; it must be one of layer, global"),
+        ("rate = 0.25", 'rate = 0.25\naxes = "ffn,"', r"prune\.axes is 'ffn,'; it must be names with commas between"),
+        ("rate = 0.25", 'rate = 0.25\naxes = "ffn, ffn"', r"prune\.axes is 'ffn, ffn'; it must be names .*, each once"),
+        ("= 1e-3", '= 1e-3\nkeep_zeros = "yes"', r"train\.keep_zeros is 'yes'; it must be one of auto, on, off"),
+        ("= 1e-3", "= 1e-3\nkeep_zeros = true", r"train\.keep_zeros is True; it must be a string"),
         ("1_000_000", "0", r"train\.tokens is 0; it must be more than 0"),
         ("1_000_000", "1e6", r"train\.tokens is 1000000\.0; it must be an integer"),
         ("= 1e-3", "= inf", r"train\.learning_rate is inf; it must be a finite number"),
@@ -153,6 +183,17 @@ def test_errors_name_the_file(tmp_path):
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError, match=r"bad.toml is not TOML"):
         Recipe.from_toml(tmp_path / "bad.toml")
+
+
+def test_axes_one_by_one():
+    assert PruneRecipe(rate=0.5, axes="ffn, heads,hidden").axis_names == ("ffn", "heads", "hidden")
+    assert PruneRecipe(rate=0.5).axis_names is None
+
+
+def test_a_pattern_takes_the_place_of_a_rate():
+    changed = with_overrides(RECIPE, {"prune.method": "magnitude", "prune.rate": None, "prune.pattern": "2:4"})
+    assert changed.prune == PruneRecipe(method="magnitude", pattern="2:4")
+    assert changed.prune.rate is None
 
 
 def test_a_recipe_made_in_code_is_checked_too():

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,16 +24,43 @@ class PruneRecipe:
     """What to take out of the base model.
 
     method: name of a pruning method, such as block-influence or contiguous. rate: share of the parameters outside the
-    embeddings and the head to remove. calibration_tokens: how many tokens the scores are measured on, the first of the
-    training text.
+    embeddings and the head to remove; pattern: in its place, n of every m weights to keep, such as 2:4. One of the two is needed.
+    calibration_tokens: how many tokens the scores are measured on, the first of the training text. axes: of width pruning, the
+    sizes that are to shrink, with commas between. scope: where single weights compete, in a layer or in the whole model (global).
+    steps: in how many goes to prune, one if None. step_tokens: to train on after each of them but the last, rounded up to whole
+    batches. What is None is left to the method.
     """
 
     method: str = "block-influence"
-    rate: float
+    rate: float | None = None
     calibration_tokens: int = 16384
+    axes: str | None = None
+    pattern: str | None = None
+    scope: str | None = None
+    steps: int | None = None
+    step_tokens: int | None = None
 
     def __post_init__(self) -> None:
         _check_entries("prune.", self)
+        if self.steps == 1:  # what is the same has the same hash
+            object.__setattr__(self, "steps", None)
+        if self.pattern is None and self.rate is None:
+            raise RecipeError("prune.rate is missing; it must be given, as a number, or prune.pattern in its place, such as 2:4.")
+        if self.pattern is not None and self.rate is not None:
+            raise _refused("prune.rate", self.rate, f"left out where there is a pattern: {self.pattern} has one rate")
+        if self.pattern is not None and self.steps is not None:
+            raise _refused("prune.steps", self.steps, f"1 where there is a pattern: {self.pattern} has one rate")
+        if self.steps is not None and self.step_tokens is None:
+            raise RecipeError(f"prune.step_tokens is missing; it must be given, as an integer, for {self.steps} steps.")
+        if self.steps is None and self.step_tokens is not None:
+            raise _refused(
+                "prune.step_tokens", self.step_tokens, "left out where there is one step: nothing is trained in between"
+            )
+
+    @property
+    def axis_names(self) -> tuple[str, ...] | None:
+        """The axes one by one."""
+        return None if self.axes is None else tuple(axis.strip() for axis in self.axes.split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +74,8 @@ class TrainRecipe:
     clip: the largest norm of the gradient. n_measurements: of the loss, evenly spaced in the logarithm of the tokens.
     first_measurement: tokens at the first of them, None to leave it to the training. held_out_tokens: how many to measure the
     loss on, None for all. seed: of the order of the data. dtype and compile: auto takes bfloat16 and torch.compile on a GPU only.
+    keep_zeros: whether weights of the linear layers in the blocks that are zero stay so: on, off, or auto (None is auto too), where
+    the model has been pruned by a method that makes zeros.
     """
 
     data: str
@@ -66,9 +96,12 @@ class TrainRecipe:
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    keep_zeros: str | None = None  # younger than the recipes that have been run: None keeps their hashes as they are
 
     def __post_init__(self) -> None:
         _check_entries("train.", self)
+        if self.keep_zeros == "auto":  # what is the same has the same hash
+            object.__setattr__(self, "keep_zeros", None)
         if self.batch_tokens % self.sequence_length:
             raise _refused("train.batch_tokens", self.batch_tokens, f"a multiple of sequence_length ({self.sequence_length})")
         n_flat = self.tokens - round(self.decay_fraction * self.tokens)
@@ -159,11 +192,32 @@ _POSITIVE: Limit = (lambda value: value > 0, "more than 0")
 _NOT_NEGATIVE: Limit = (lambda value: value >= 0, "0 or more")
 _BELOW_ONE: Limit = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 _NOT_EMPTY: Limit = (bool, "a string that is not empty")
+
+
+def _one_of(*choices: str) -> Limit:
+    return lambda value: value in choices, f"one of {', '.join(choices)}"
+
+
+def _is_pattern(text: str) -> bool:
+    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
+    return found is not None and 0 < int(found[1]) < int(found[2])
+
+
+def _are_names(text: str) -> bool:
+    names = [name.strip() for name in text.split(",")]
+    return all(names) and len(set(names)) == len(names)
+
+
 _LIMITS: dict[str, Limit] = {
     "base": _NOT_EMPTY,
     "prune.method": _NOT_EMPTY,
     "prune.rate": (lambda value: 0 < value < 1, "strictly between 0 and 1"),
     "prune.calibration_tokens": _POSITIVE,
+    "prune.axes": (_are_names, "names with commas between, each once, such as ffn,heads"),
+    "prune.pattern": (_is_pattern, "n:m such as 2:4, with 0 < n < m"),
+    "prune.scope": _one_of("layer", "global"),
+    "prune.steps": _POSITIVE,
+    "prune.step_tokens": _POSITIVE,
     "train.data": _NOT_EMPTY,
     "train.held_out": _NOT_EMPTY,
     "train.tokens": _POSITIVE,
@@ -180,6 +234,7 @@ _LIMITS: dict[str, Limit] = {
     "train.first_measurement": _POSITIVE,
     "train.held_out_tokens": _POSITIVE,
     "train.seed": _NOT_NEGATIVE,
+    "train.keep_zeros": _one_of("auto", "on", "off"),
 }
 
 

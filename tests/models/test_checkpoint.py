@@ -153,7 +153,7 @@ def test_a_configuration_that_is_none(folder, content):
         ({"hidden_size": "wide"}, "expected int, got str"),
         ({"num_attention_heads": 3}, "not a multiple"),
         ({"num_attention_heads": 0, "head_dim": None}, "by zero"),
-        ({"attention_bias": True}, "biases are not supported"),
+        ({"attention_bias": True}, "lack 16 that its config.json asks for, model.layers.0.self_attn.k_proj.bias"),
         ({"hidden_size": 32}, "weights of"),
         # transformers fills what is missing with random numbers and only warns.
         ({"num_hidden_layers": 5}, "lack 9 that its config.json asks for, model.layers.4.input_layernorm.weight among them"),

@@ -7,7 +7,7 @@ import torch
 from prunescale import __version__
 from prunescale.errors import DataError, ModelError, PruningError
 from prunescale.models import load, named_from_anywhere, save
-from prunescale.pruning import prune
+from prunescale.pruning import Calibration, prune
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
 from prunescale.runs import Store
 from prunescale.runs.check import check
@@ -61,8 +61,7 @@ def pruned_by_hand(recipe):
         base,
         method=recipe.prune.method,
         rate=recipe.prune.rate,
-        calibration=calibration,
-        sequence_length=16,
+        calibration=Calibration(calibration, 16),
         base=named_from_anywhere(recipe.base),
     )
 
@@ -80,7 +79,7 @@ def test_a_recipe_from_beginning_to_end(recipe, tmp_path):
     assert run.recipe_hash == recipe.hash
     assert (run.kind, run.base, run.pruning_method) == ("post-training", recipe.base, "block-influence")
     assert run.name == "base block-influence 0.250"
-    assert run.pruning_rate == 2720 / N_BEFORE
+    assert run.pruning_rate == 1 - N_AFTER / N_BEFORE
     assert (run.n_params_before, run.n_params_non_embedding) == (N_BEFORE, N_AFTER)
     assert (run.n_params_embedding, run.n_params_head) == (VOCABULARY * 16, 0)
     assert run.n_params_total == run.n_params_nonzero == VOCABULARY * 16 + N_AFTER
@@ -155,13 +154,19 @@ def test_a_base_that_is_gone_is_needed_only_for_its_loss(recipe, tmp_path):
     assert (run.loss_before, run.n_params_before) == (1.25, N_BEFORE)
 
 
-@pytest.mark.parametrize("loss_before", [None, 1.25])
-def test_pruning_what_was_pruned_is_refused(recipe, tmp_path, loss_before):
-    # With the loss given it went through once, and the run then named the model in between as its base.
-    pruned, _ = pruned_by_hand(recipe)
-    twice = replace(recipe, base=str(save(pruned, tmp_path / "pruned")), prune=PruneRecipe(rate=0.34))
-    with pytest.raises(PruningError, match="was pruned before"):
-        run_recipe(twice, device=CPU, loss_before=loss_before)
+def test_pruning_what_was_pruned_counts_from_the_first_base(recipe, tmp_path):
+    # It was refused once, and before that the run named the model in between as its base.
+    pruned, done = pruned_by_hand(recipe)
+    between = str(save(pruned, tmp_path / "pruned"))
+    twice = replace(recipe, base=between, prune=PruneRecipe(rate=0.5, calibration_tokens=100))
+    run, trained = run_recipe(twice, device=CPU)
+    check(run)
+    assert (run.base, run.n_params_before) == (recipe.base, N_BEFORE)
+    assert run.pruning_rate == 1 - (N_AFTER - 2720) / N_BEFORE
+    assert run.loss_before == pytest.approx(loss_of(load(recipe.base), recipe), **SAME)
+    assert [earlier["rate"] for earlier in trained.lineage["pruning"]["earlier"]] == [done.rate]
+    with pytest.raises(PruningError, match=r"0\.2496 of that is gone already: got 0\.2, give more"):
+        run_recipe(replace(twice, prune=PruneRecipe(rate=0.2)), device=CPU, loss_before=1.25)
 
 
 def test_a_damaged_base_is_found_before_training(make_checkpoint, recipe, tmp_path):
@@ -170,7 +175,7 @@ def test_a_damaged_base_is_found_before_training(make_checkpoint, recipe, tmp_pa
     trained_on = []
     of_damaged = replace(recipe, base=str(save(damaged, tmp_path / "damaged")))
     progress = Progress(step=trained_on.append)
-    with pytest.raises(PruningError, match="not finite, so it is damaged"):
+    with pytest.raises((ModelError, PruningError), match="not finite, so it is damaged"):
         run_recipe(of_damaged, device=CPU, progress=progress)
     with pytest.raises(ModelError, match="The held-out loss of damaged is nan"):
         run_recipe(replace(of_damaged, prune=None), device=CPU, progress=progress)

@@ -74,9 +74,9 @@ def test_the_curve_says_where_the_schedule_stood(make_model):
 def test_each_step_is_taken_at_the_schedules_rate(make_model, monkeypatch):
     taken = []
 
-    def noting(loss, ids_BL, optimizer, learning_rate, clip):
+    def noting(loss, ids_BL, optimizer, learning_rate, clip, held):
         taken.append((learning_rate, clip, tuple(ids_BL.shape)))
-        return train_step(loss, ids_BL, optimizer, learning_rate, clip)
+        return train_step(loss, ids_BL, optimizer, learning_rate, clip, held)
 
     monkeypatch.setattr(loop, "train_step", noting)
     entries = recipe(tokens=256, warmup_tokens=128, decay_fraction=0.25, clip=0.5)

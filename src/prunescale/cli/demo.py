@@ -120,6 +120,7 @@ def run_or_find(wanted: "Recipe", store: Path, number: str, quiet: bool) -> "Run
     if found:
         return found
     assert wanted.prune
+    assert wanted.prune.rate
     title = f"{number}: {wanted.base.removeprefix('embedded:')} {100 * wanted.prune.rate:g} % pruned"
     with training_progress(title, wanted.train.tokens, quiet) as progress:
         run, _ = run_recipe(wanted, device=options.chosen_device("cpu"), progress=progress)

@@ -20,7 +20,8 @@ from prunescale.cli import options
 @click.option(
     "--prune-rate", type=float, help="Prune the model first: share of the parameters outside embeddings and head to remove."
 )
-@click.option("--prune-method", help="How: block-influence or contiguous.")
+@click.option("--prune-pattern", help="In its place: keep n of every m weights, such as 2:4, by a method that makes zeros.")
+@click.option("--prune-method", help="How: a method of `prunescale prune`. [default: block-influence]")
 @click.option("--sequence-length", type=options.COUNT, help="Tokens a sequence. [default: 512]")
 @click.option("--batch-tokens", type=options.COUNT, help="Tokens a step. [default: 16384]")
 @click.option("--warmup-tokens", type=options.COUNT, help="Tokens over which the learning rate rises. [default: none]")
@@ -109,6 +110,7 @@ SETTINGS = {
     "tokens": "train.tokens",
     "learning_rate": "train.learning_rate",
     "prune_rate": "prune.rate",
+    "prune_pattern": "prune.pattern",
     "prune_method": "prune.method",
     "sequence_length": "train.sequence_length",
     "batch_tokens": "train.batch_tokens",
@@ -152,12 +154,15 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
 
     pruned = run.pruning_method is not None
     before = f"{run.loss_before:.4f} before pruning, " if pruned else ""
+    n_between = run.inputs.get("n_tokens_between", 0)
+    between = f" and {short(n_between)} between prunings" if n_between else ""
     facts = {
         "Run": f"{run.id}, {run.name}",
         "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head"
         + (f" ({run.n_params_before:,} before pruning)" if pruned else ""),
         "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end, nats per token",
-        "Trained": f"{short(run.n_tokens)} tokens in {run.seconds:,.0f} s, {short(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
+        "Trained": f"{short(run.n_tokens)} tokens{between} in {run.seconds:,.0f} s, "
+        f"{short(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
         "Kept in": store,
     }
     return {**facts, "Saved in": save_to} if save_to else facts

@@ -1,17 +1,34 @@
 """Hugging Face models: families as data, checkpoints in and out."""
 
-from prunescale.models.checkpoint import LINEAGE_FILE, Checkpoint, load, named_from_anywhere, refuse_to_overwrite, save
-from prunescale.models.families import FAMILIES, Family, family_of, shape_of
+from prunescale.models.blocks import Blocks, BlocksInMemory, BlocksOnDisk
+from prunescale.models.card import size_change
+from prunescale.models.checkpoint import Checkpoint, ModelFolder, load, named_from_anywhere, read_folder, save, weights_to_load
+from prunescale.models.families import FAMILIES, Family, Part, family_of, shape_of
+from prunescale.models.folder import LINEAGE_FILE, WeightsWriter, new_folder, refuse_to_overwrite, write_beside
+from prunescale.models.skeleton import assign_, skeleton_of
 
 __all__ = [
     "FAMILIES",
     "LINEAGE_FILE",
+    "Blocks",
+    "BlocksInMemory",
+    "BlocksOnDisk",
     "Checkpoint",
     "Family",
+    "ModelFolder",
+    "Part",
+    "WeightsWriter",
+    "assign_",
     "family_of",
     "load",
     "named_from_anywhere",
+    "new_folder",
+    "read_folder",
     "refuse_to_overwrite",
     "save",
     "shape_of",
+    "size_change",
+    "skeleton_of",
+    "weights_to_load",
+    "write_beside",
 ]

@@ -1,13 +1,9 @@
 """Models in and out: ordinary Hugging Face folders, and GGUF files dequantised."""
 
 import contextlib
-import copy
 import importlib.util
 import io
 import json
-import os
-import tempfile
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,69 +12,169 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from prunescale import embedded
 from prunescale.errors import ModelError
-from prunescale.models.families import shape_of
+from prunescale.models.blocks import BlocksOnDisk, StoredTensors, other_shape
+from prunescale.models.families import family_of, shape_of
+from prunescale.models.folder import LINEAGE_FILE, WeightsWriter, in_one_line, kept_files, new_folder, write_beside
 from prunescale.shape import ModelShape
 
-LINEAGE_FILE = "prunescale.json"
-"""Beside a model that we wrote: what it was made from, and how."""
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""Never fetch anything, never run code that comes with a model."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A model in memory with what belongs to it. `dtype` is that of the file it came from, whatever it is computed in.
-    `lineage` is what LINEAGE_FILE says: empty for a model that we didn't write."""
+    `lineage` is what LINEAGE_FILE says: empty for a model that we didn't write. `importance`: the scores by which it was pruned.
+    `kept`: files of the folder it came from that are saved as they are, by their paths in it, tokenizer and generation settings
+    among them; without, these are written from the objects here. `folder`: the Hugging Face folder it came from, if it did."""
 
     name: str
     model: Any
     tokenizer: Any
     dtype: torch.dtype = torch.float32
     lineage: dict[str, Any] = field(default_factory=dict)
+    importance: dict[str, torch.Tensor] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
 
     @property
     def shape(self) -> ModelShape:
-        return shape_of(self.model.config)
+        return shape_of(self.config)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A Hugging Face folder whose weights stay on disk until their block is asked for. `dtype` and `kept` are as in a
+    Checkpoint."""
+
+    path: Path
+    config: Any
+    tokenizer: Any
+    dtype: torch.dtype
+    lineage: dict[str, Any]
+    kept: dict[str, bytes] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return model_name(self.path, None)
+
+    @property
+    def shape(self) -> ModelShape:
+        return shape_of(self.config)
+
+    def blocks(self, *, dtype: torch.dtype, device: torch.device) -> BlocksOnDisk:
+        """The blocks, to be computed with in `dtype` on `device`; to be closed."""
+        with quiet_transformers():
+            return BlocksOnDisk(self.path, self.config, dtype=dtype, device=device)
 
 
 def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Checkpoint:
     """The model at `path`: a Hugging Face folder with safetensors, a .gguf file (dequantised), `package:NAME` for the GGUF file
     inside an installed Python package, or `embedded:NAME` for one of ours. Never fetches anything, never runs code that comes with a model.
 
-    Raises ModelError where there is no model, a damaged one, or one whose architecture is not supported.
+    Raises ModelError where there is no model, a damaged one, one whose architecture is not supported, or one with another's tokenizer.
     """
     folder, gguf_file = locate(str(path))
-    source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if gguf_file:
-        if not all(importlib.util.find_spec(name) for name in ("gguf", "accelerate")):
-            raise ModelError(
-                f"{path} is a GGUF file, and reading one needs the packages gguf and accelerate: pip install 'prunescale[gguf]'."
-            )
-        source["gguf_file"] = gguf_file
+    options = gguf_options(path, gguf_file) if gguf_file else {}
     with quiet_transformers():
-        with read_or_refused(f"The model configuration of {path} cannot be read"):
-            config = AutoConfig.from_pretrained(folder, **source)
-        shape_of(config)
-        with read_or_refused(f"The weights of {path} cannot be loaded"):
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
-            )
-        model, found = loaded
-        if found["missing_keys"]:  # transformers would go on with random numbers
-            raise ModelError(
-                f"The weights of {path} lack {len(found['missing_keys'])} that its config.json asks for, "
-                f"{min(found['missing_keys'])} among them: save or copy the whole model again."
-            )
-        with read_or_refused(f"{path} has no tokenizer that can be loaded, and text cannot be read without"):
-            tokenizer = AutoTokenizer.from_pretrained(folder, **source)
+        config = read_config(path, folder, options)
+        model = read_model(path, folder, dtype, options)
+        tokenizer = read_tokenizer(path, folder, config, options)
     if gguf_file:
         forget_quantisation_(model)
     model = model.to(torch.device(device)).eval()
-    file_dtype = getattr(config, "dtype", None) or torch.float32
-    return Checkpoint(model_name(folder, gguf_file), model, tokenizer, file_dtype, read_lineage(folder))
+    return Checkpoint(
+        model_name(folder, gguf_file),
+        model,
+        tokenizer,
+        dtype_of_files(folder, config, gguf_file),
+        read_lineage(folder),
+        kept={} if gguf_file else kept_files(folder),
+        folder=None if gguf_file else folder,
+    )
+
+
+def read_folder(path: str | Path) -> ModelFolder:
+    """The Hugging Face folder at `path`, or `embedded:NAME`, without its weights. Raises ModelError as `load` does, and for GGUF files."""
+    folder, gguf_file = locate(str(path))
+    if gguf_file:
+        raise ModelError(
+            f"{path} is a GGUF file, and only a Hugging Face folder with safetensors can be read block by block: load it as a whole."
+        )
+    with quiet_transformers():
+        config = read_config(path, folder, {})
+        tokenizer = read_tokenizer(path, folder, config, {})
+    return ModelFolder(folder, config, tokenizer, dtype_of_files(folder, config), read_lineage(folder), kept_files(folder))
+
+
+def weights_to_load(path: str | Path) -> int | None:
+    """How many bytes the weights of the model at `path` take once `load` has them in float32; None for a GGUF file, which `read_folder`
+    refuses. Raises ModelError as these do."""
+    folder, gguf_file = locate(str(path))
+    if gguf_file:
+        return None
+    with quiet_transformers():
+        return 4 * shape_of(read_config(path, folder, {})).n_params_total
+
+
+def gguf_options(path: str | Path, gguf_file: str) -> dict[str, str]:
+    if not all(importlib.util.find_spec(name) for name in ("gguf", "accelerate")):
+        raise ModelError(
+            f"{path} is a GGUF file, and reading one needs the packages gguf and accelerate: pip install 'prunescale[gguf]'."
+        )
+    return {"gguf_file": gguf_file}
+
+
+def read_config(path: str | Path, folder: Path, options: dict[str, str]) -> Any:
+    with read_or_refused(f"The model configuration of {path} cannot be read"):
+        config = AutoConfig.from_pretrained(folder, **LOCAL, **options)
+    shape_of(config)
+    return config
+
+
+def dtype_of_files(folder: Path, config: Any, gguf_file: str | None = None) -> torch.dtype:
+    """What the configuration says, and where it says nothing the type of the embedding."""
+    said = getattr(config, "dtype", None)
+    if said is None and not gguf_file:
+        name = f"{family_of(config).embedding.path}.weight"
+        said = next((tensor.dtype for _, tensor in StoredTensors(folder).read([name])), None)
+    return said or torch.float32
+
+
+def read_model(path: str | Path, folder: Path, dtype: torch.dtype, options: dict[str, str]) -> Any:
+    with read_or_refused(f"The weights of {path} cannot be loaded"):
+        told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it would not say which
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **told, **LOCAL, **options)
+    model, found = loaded
+    if found["mismatched_keys"]:
+        name, stored, wanted = min(found["mismatched_keys"])
+        raise ModelError(other_shape(name, path, stored, wanted))
+    if found["missing_keys"]:  # transformers would go on with random numbers
+        raise ModelError(
+            f"The weights of {path} lack {len(found['missing_keys'])} that its config.json asks for, "
+            f"{min(found['missing_keys'])} among them: save or copy the whole model again."
+        )
+    return model
+
+
+def read_tokenizer(path: str | Path, folder: Path, config: Any, options: dict[str, str]) -> Any:
+    with read_or_refused(f"{path} has no tokenizer that can be loaded, and text cannot be read without"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL, **options)
+    # Tokens added to it are not counted: Gemma 3's has one for images that its text models have no embedding of.
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ModelError(
+            f"The tokenizer of {path} has {tokenizer.vocab_size} tokens and the model embeddings of {config.vocab_size}, "
+            "so they are not of one model: put the model's own tokenizer there."
+        )
+    return tokenizer
 
 
 def locate(path: str) -> tuple[Path, str | None]:
@@ -140,40 +236,34 @@ def save(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch.dtype | Non
 
     Raises ModelError where something is there already, and where nothing can be written."""
     target = Path(folder)
-    refuse_to_overwrite(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary, quiet_transformers():
-            unfinished = Path(temporary) / "model"
-            write(checkpoint, unfinished, dtype or checkpoint.model.dtype)
-            if target.exists():
-                target.rmdir()
-            os.replace(unfinished, target)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"The model cannot be written to {target} ({in_one_line(error)}): name another folder, or make room."
-        ) from error
+    dtype = dtype or checkpoint.model.dtype
+    with new_folder(target) as unfinished, quiet_transformers():
+        with WeightsWriter(unfinished, dtype) as weights:
+            for tensors in by_block(checkpoint.model):
+                weights.put(tensors)
+        write_beside(
+            unfinished,
+            name=target.resolve().name,
+            model=checkpoint.model,
+            config=checkpoint.model.config,
+            dtype=dtype,
+            tokenizer=checkpoint.tokenizer,
+            kept=checkpoint.kept,
+            lineage=checkpoint.lineage,
+            importance=checkpoint.importance,
+        )
     return target
 
 
-def write(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
-    """The files of a checkpoint, into a new folder."""
-    weights = checkpoint.model.state_dict()
-    cast = {value.data_ptr(): value.to(dtype) for value in weights.values()}  # by address, so that tied weights stay one
-    checkpoint.model.save_pretrained(folder, state_dict={name: cast[value.data_ptr()] for name, value in weights.items()})
-    config = copy.deepcopy(checkpoint.model.config)
-    config.dtype = dtype
-    config.save_pretrained(folder)
-    checkpoint.tokenizer.save_pretrained(folder)
-    if checkpoint.lineage:
-        (folder / LINEAGE_FILE).write_text(json.dumps(checkpoint.lineage, indent=1) + "\n")
-
-
-def refuse_to_overwrite(folder: str | Path) -> None:
-    """Raise ModelError if anything but an empty folder is at the place where a model is to be written."""
-    target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(f"{target} exists already and is never overwritten: name another folder, or remove this one first.")
+def by_block(model: Any) -> Iterator[dict[str, torch.Tensor]]:
+    """The weights of each block, and those around the blocks at the end; a tied head is left out."""
+    family = family_of(model.config)
+    weights = dict(model.state_dict())
+    if model.config.tie_word_embeddings:
+        weights.pop(f"{family.head.path}.weight", None)
+    for index in range(model.config.num_hidden_layers):
+        yield {name: weights.pop(name) for name in list(weights) if name.startswith(f"{family.blocks}.{index}.")}
+    yield weights
 
 
 def read_lineage(folder: Path) -> dict[str, Any]:
@@ -195,12 +285,6 @@ def read_or_refused(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ModelError(f"{what} ({in_one_line(error)}): a complete Hugging Face model or GGUF file is needed.") from error
-
-
-def in_one_line(error: Exception) -> str:
-    """The first sentence or so of a message: transformers writes pages."""
-    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return textwrap.shorten(words, 160, placeholder=" ...")
 
 
 @contextmanager

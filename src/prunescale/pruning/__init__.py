@@ -1,6 +1,7 @@
 """Pruning: what to remove from a model, and removing it."""
 
-from prunescale.pruning.depth import METHODS, DepthChoice, blocks_for_rate, rate_of_blocks
-from prunescale.pruning.prune import Pruning, prune
+from prunescale.pruning.folder import loss_of_folder, prune_folder
+from prunescale.pruning.plan import Calibration, Method, Plan, Request
+from prunescale.pruning.prune import METHODS, Pruning, prune
 
-__all__ = ["METHODS", "DepthChoice", "Pruning", "blocks_for_rate", "prune", "rate_of_blocks"]
+__all__ = ["METHODS", "Calibration", "Method", "Plan", "Pruning", "Request", "loss_of_folder", "prune", "prune_folder"]

@@ -4,12 +4,15 @@ from prunescale.training.data import Tokens, held_out_windows, read_tokens, trai
 from prunescale.training.evaluate import mean_loss, summed_loss
 from prunescale.training.loop import Curve, loss_function, train_
 from prunescale.training.schedule import Schedule, measured_steps, schedule_of
+from prunescale.training.zeros import held_zeros, linear_weights
 
 __all__ = [
     "Curve",
     "Schedule",
     "Tokens",
     "held_out_windows",
+    "held_zeros",
+    "linear_weights",
     "loss_function",
     "mean_loss",
     "measured_steps",

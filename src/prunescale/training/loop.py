@@ -17,6 +17,7 @@ from prunescale.runs import Point
 from prunescale.training.data import Tokens, held_out_windows, training_batches
 from prunescale.training.evaluate import LossFunction, mean_loss, summed_loss
 from prunescale.training.schedule import measured_steps, schedule_of
+from prunescale.training.zeros import Held, held_zeros, mask_gradients_, mask_weights_
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,19 @@ def train_(
     recipe: TrainRecipe,
     *,
     device: torch.device,
+    keep_zeros: bool = False,
     on_step: Callable[[int], None] = lambda n_tokens: None,
     on_point: Callable[[Point], None] = lambda point: None,
 ) -> Curve:
     """Train a model in place, and return its loss curve: the held-out loss before training, at log-spaced token counts, and at the end.
 
     Weights and optimiser stay in float32; on a GPU the products run in bfloat16 and the loss function is compiled, unless the
-    recipe says otherwise. on_step is told the tokens seen after each step, on_point each measurement.
+    recipe says otherwise. keep_zeros: whether weights of linear layers in the blocks that are zero stay so; what train.keep_zeros
+    says of it is for the caller to read, who knows whether the model was pruned. on_step is told the tokens seen after each step,
+    on_point each measurement.
 
-    Raises DataError for too little text, TrainingError at the first measurement that finds a loss that is not a number.
+    Raises DataError for too little text, TrainingError where there are no zeros to keep, and at the first measurement that finds a
+    loss that is not a number.
     """
     windows = held_out_windows(held_out, recipe.sequence_length, recipe.held_out_tokens)
     n_sequences = recipe.batch_tokens // recipe.sequence_length
@@ -53,6 +58,7 @@ def train_(
     batches = training_batches(on_device, recipe.sequence_length, n_sequences, recipe.seed)
     schedule = schedule_of(recipe)
     model = model.to(device=device, dtype=torch.float32).train()
+    held = held_zeros(model) if keep_zeros else []
     optimizer = adamw(model, recipe)
     compiled = recipe.compile == "on" or (recipe.compile == "auto" and device.type == "cuda")
     loss = loss_function(model, device, dtype=recipe.dtype, compiled=compiled)
@@ -74,7 +80,7 @@ def train_(
     for measured in measured_steps(recipe):
         with clock:
             for step in range(done + 1, measured + 1):
-                train_loss = train_step(loss, next(batches), optimizer, schedule.learning_rate(step), recipe.clip)
+                train_loss = train_step(loss, next(batches), optimizer, schedule.learning_rate(step), recipe.clip, held)
                 on_step(step * recipe.batch_tokens)
             check(float(train_loss), "training", measured * recipe.batch_tokens, recipe)
         measure(measured)
@@ -84,15 +90,25 @@ def train_(
     return Curve(tuple(points), clock.seconds, n_tokens / clock.seconds, peak_memory(device), device_name(device))
 
 
-def train_step(loss: LossFunction, ids_BL: Tensor, optimizer: torch.optim.Optimizer, learning_rate: float, clip: float) -> Tensor:
-    """One update. The mean training loss of the batch comes back, on the device, so that nothing has to wait for it."""
+def train_step(
+    loss: LossFunction,
+    ids_BL: Tensor,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    clip: float,
+    held: Held = (),
+) -> Tensor:
+    """One update, in which the zeros of `held` stay zeros. The mean training loss of the batch comes back, on the device, so that
+    nothing has to wait for it."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     mean = loss(ids_BL) / (ids_BL.shape[0] * (ids_BL.shape[1] - 1))
     mean.backward()
+    mask_gradients_(held)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
+    mask_weights_(held)
     optimizer.zero_grad(set_to_none=True)
     return mean.detach()
 

@@ -1,0 +1,56 @@
+"""Weights that are zero stay zero while a model trains: what n:m and unstructured pruning took out must not grow back.
+
+The gradient of such a weight is made zero before the norm of the gradients is taken, so that clipping goes by the weights that
+train, and the moments of AdamW stay zero; its weight is made zero after the step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from prunescale.errors import TrainingError
+from prunescale.models import family_of
+
+Held = Sequence[tuple[Parameter, Tensor]]
+"""Weights, and for each of them a mask of its size, True where it trains: one byte a weight."""
+
+
+def held_zeros(model: Any) -> list[tuple[Parameter, Tensor]]:
+    """The weights of the linear layers in the blocks that have zeros, each with its mask. One zero is enough: with one threshold
+    for a whole model, a layer may have lost next to nothing. Embeddings, the head, norms and biases train whole.
+
+    Raises TrainingError where there is no zero at all."""
+    held = [(weight, weight.detach() != 0) for weight in linear_weights(model) if torch.count_nonzero(weight) < weight.numel()]
+    if not held:
+        raise TrainingError(
+            "The zeros of the model are to be kept, but no weight of the linear layers in its blocks is zero: "
+            "prune it by a method that makes zeros, or set train.keep_zeros to off."
+        )
+    return held
+
+
+def linear_weights(model: Any) -> list[Parameter]:
+    """The weights of the linear layers in the blocks."""
+    family = family_of(model.config)
+    return [block.get_submodule(part.path).weight for block in model.get_submodule(family.blocks) for part in family.linears]
+
+
+@torch.no_grad()
+def mask_gradients_(held: Held) -> None:
+    """Make the gradients of weights that are held at zero zero."""
+    multiply_([(weight.grad, keep) for weight, keep in held if weight.grad is not None])
+
+
+@torch.no_grad()
+def mask_weights_(held: Held) -> None:
+    """Make weights that are held at zero zero. AdamW leaves them there by itself, with neither a gradient nor a weight to decay;
+    that it is so of any optimiser is what this is for."""
+    multiply_(held)
+
+
+def multiply_(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    if pairs:
+        torch._foreach_mul_([values for values, _ in pairs], [keep for _, keep in pairs])

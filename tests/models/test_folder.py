@@ -1,0 +1,185 @@
+"""A model's folder: weights in shards, and what lies beside them."""
+
+import json
+import os
+import stat
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+from prunescale.errors import ModelError
+from prunescale.models import WeightsWriter, load, new_folder, refuse_to_overwrite, save
+from prunescale.models import folder as folders
+
+
+def tensors(n, size=1000):
+    return [
+        {f"model.layers.{index}.a": torch.full((size,), float(index)), f"model.layers.{index}.b": torch.ones(2)}
+        for index in range(n)
+    ]
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3, 12])
+def test_blocks_that_fill_a_shard_have_one_each(tmp_path, monkeypatch, n_blocks):
+    monkeypatch.setattr(folders, "SHARD_BYTES", 4000)
+    with WeightsWriter(tmp_path, torch.float32) as weights:
+        for block in tensors(n_blocks):
+            weights.put(block)
+        weights.put({"ends": torch.zeros(3)})
+    n = n_blocks + 1
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == [*(f"model-{i:05}-of-{n:05}.safetensors" for i in range(1, n + 1)), "model.safetensors.index.json"]
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"] == {"total_parameters": 1002 * n_blocks + 3, "total_size": 4 * (1002 * n_blocks + 3)}
+    for name, file in index["weight_map"].items():
+        assert name in load_file(tmp_path / file)
+    assert torch.equal(load_file(tmp_path / files[0])["model.layers.0.a"], torch.zeros(1000))
+
+
+def test_small_blocks_share_a_shard(tmp_path):
+    with WeightsWriter(tmp_path, torch.bfloat16) as weights:
+        for block in tensors(5):
+            weights.put(block)
+    assert len(load_file(tmp_path / "model.safetensors")) == 10
+    assert load_file(tmp_path / "model.safetensors")["model.layers.0.b"].dtype == torch.bfloat16
+
+
+def test_few_shards_wait(tmp_path, monkeypatch):
+    # What is made faster than it can be written would fill the memory.
+    monkeypatch.setattr(folders, "SHARD_BYTES", 4000)
+    alive = []
+    real = folders.write_tensors
+
+    def write(shard, file):
+        real(shard, file)
+        alive.append(sum(not future.done() for future in weights.pending))
+
+    monkeypatch.setattr(folders, "write_tensors", write)
+    with WeightsWriter(tmp_path, torch.float32) as weights:
+        for block in tensors(20):
+            weights.put(block)
+            assert len(weights.pending) <= folders.WAITING + 1
+    assert len(alive) == 20
+
+
+def test_files_can_be_read_by_whom_the_system_says(make_checkpoint, tmp_path):
+    # safetensors makes them readable for their owner alone, so that a server of another user could not load the model.
+    before = os.umask(0o022)
+    try:
+        folder = save(make_checkpoint(lineage={"a": 1}), tmp_path / "m")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
+
+
+def test_a_model_can_be_written_again_and_again(make_checkpoint, tmp_path):
+    first = load(save(make_checkpoint(lineage={"a": 1}), tmp_path / "one" / "m"))
+    second = load(save(first, tmp_path / "two" / "m"))
+    for name in sorted(path.name for path in (tmp_path / "one" / "m").iterdir()):
+        assert (tmp_path / "one" / "m" / name).read_bytes() == (tmp_path / "two" / "m" / name).read_bytes()
+    assert second.lineage == {"a": 1}
+
+
+ODD = {"temperature": 0.6, "top_p": 0.9, "do_sample": False, "eos_token_id": [0, 5], "own": "setting"}
+"""Settings that transformers reads and refuses to write: a temperature where nothing is sampled."""
+
+
+def test_settings_for_generation_stay_as_they_are(make_checkpoint, tmp_path):
+    folder = save(make_checkpoint(), tmp_path / "m")
+    content = json.dumps(ODD, indent=7)
+    (folder / "generation_config.json").write_text(content)
+    again = save(load(folder), tmp_path / "again")
+    assert (again / "generation_config.json").read_text() == content
+    assert load(again).model.generation_config.eos_token_id == [0, 5]
+
+
+def test_odd_settings_without_a_file_are_written_too(make_checkpoint, tmp_path):
+    checkpoint = make_checkpoint()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checkpoint.model.generation_config = GenerationConfig(temperature=0.6, do_sample=False, eos_token_id=3)
+        with pytest.raises(ValueError, match="temperature"):
+            checkpoint.model.generation_config.save_pretrained(tmp_path / "theirs")
+    folder = save(checkpoint, tmp_path / "m")
+    written = json.loads((folder / "generation_config.json").read_text())
+    assert (written["temperature"], written["eos_token_id"]) == (0.6, 3)
+    assert AutoModelForCausalLM.from_pretrained(folder).generation_config.eos_token_id == 3
+
+
+BESIDE = {
+    "chat_template.jinja": b"{{ messages }}",
+    "additional_chat_templates/tools.jinja": b"{{ tools }}",
+    "tokenizer.model": b"\x00\x01",
+    "vocab.json": b"{}",
+    "merges.txt": b"",
+    "special_tokens_map.json": b'{"eos_token": "<|endoftext|>"}',
+    "LICENSE": b"Yours.",
+    "USE_POLICY.md": b"Do no harm.",
+}
+
+
+def test_tokenizer_templates_and_licence_come_along(make_checkpoint, tmp_path):
+    folder = save(make_checkpoint(), tmp_path / "m")
+    (folder / "additional_chat_templates").mkdir()
+    for name, content in BESIDE.items():
+        (folder / name).write_bytes(content)
+    for name in ("README.md", "training_args.bin", "notes.txt"):
+        (folder / name).write_text("not of the model")
+    tokenizer = (folder / "tokenizer.json").read_text() + "\n\n"
+    (folder / "tokenizer.json").write_text(tokenizer)
+    checkpoint = load(folder)
+    again = save(checkpoint, tmp_path / "again")
+    assert {name: (again / name).read_bytes() for name in BESIDE} == BESIDE
+    assert (again / "tokenizer.json").read_text() == tokenizer
+    assert not any((again / name).exists() for name in ("README.md", "training_args.bin", "notes.txt"))
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    def fail():
+        with new_folder(tmp_path / "m") as unfinished:
+            (unfinished / "x").touch()
+            assert not (tmp_path / "m").exists()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(tmp_path / "m") as unfinished:
+        (unfinished / "x").touch()
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["x"]
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_folder_that_someone_else_made_meanwhile_stays(tmp_path):
+    def write():
+        with new_folder(tmp_path / "m"):
+            (tmp_path / "m").mkdir()
+            (tmp_path / "m" / "theirs").touch()
+
+    with pytest.raises(ModelError, match="cannot be written"):
+        write()
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["theirs"]
+
+
+def test_no_model_goes_into_the_folder_of_its_base(tmp_path):
+    (tmp_path / "base").mkdir()
+    for inside in ("base", "base/out", "base/../base/a/b"):
+        with pytest.raises(ModelError, match="is inside the model's own folder"):
+            refuse_to_overwrite(tmp_path / inside, tmp_path / "base")
+    refuse_to_overwrite(tmp_path / "base2", tmp_path / "base")
+
+
+def test_a_full_disk(make_checkpoint, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=64k tmpfs {small} 2>/dev/null") != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        with pytest.raises(ModelError, match=r"cannot be written to .*space.*: name another folder, or make room"):
+            save(make_checkpoint(), small / "m")
+        assert list(small.iterdir()) == []
+    finally:
+        os.system(f"umount {small}")
