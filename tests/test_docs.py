@@ -34,6 +34,24 @@ def test_the_page_of_laws_is_what_they_say():
     assert page == LAWS_PAGE["page"](), "docs/laws.md is out of date: run python docs/generate_laws.py"
 
 
+def test_the_page_of_pruning_lists_every_method_with_its_source():
+    from prunescale.pruning import METHODS
+
+    page = (ROOT / "docs" / "pruning.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", page, re.MULTILINE))
+    assert list(rows) == list(METHODS)
+    for name, method in METHODS.items():
+        paper = re.search(r"arXiv:([0-9.]+)", method.source)
+        assert paper is None or paper[1] in page, name
+
+
+def test_the_page_of_families_lists_every_family():
+    from prunescale.models import FAMILIES
+
+    page = (ROOT / "docs" / "families.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == ["model_type", *FAMILIES]
+
+
 def test_the_example_of_an_own_law_is_one():
     (example,) = re.findall(r"```python\n(.*?)```", LAWS_PAGE["OWN"], flags=re.DOTALL)
     written: dict = {}

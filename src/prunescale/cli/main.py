@@ -14,6 +14,7 @@ from prunescale.cli.audit import audit
 from prunescale.cli.compare import compare
 from prunescale.cli.demo import demo
 from prunescale.cli.fit import fit
+from prunescale.cli.inspect import inspect
 from prunescale.cli.laws import laws
 from prunescale.cli.plan import plan
 from prunescale.cli.prune import prune
@@ -32,7 +33,7 @@ def prunescale() -> None:
     """Scaling laws for pruned language models: prune, post-train, fit, and plan how many tokens are worth their cost."""
 
 
-for command in (audit, compare, demo, fit, laws, plan, prune, rehearse, runs, train):
+for command in (audit, compare, demo, fit, inspect, laws, plan, prune, rehearse, runs, train):
     prunescale.add_command(command)
 
 
