@@ -151,7 +151,7 @@ def test_an_interrupted_training_leaves_everything_as_it_was(work, tmp_path):
     # The measurement before training; then click ends the line on which a terminal shows ^C.
     measured, _, line = err.strip().split("\n")
     assert measured.startswith("base: 0 of ")
-    assert line == "Interrupted; the store of runs is as it was after the last finished run."
+    assert line == "Interrupted: no model is left half-written, and the store of runs is as it was after the last finished run."
     assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
 
 

@@ -130,6 +130,7 @@ def test_the_result_is_an_ordinary_model_with_zeros(make_family_checkpoint, cali
     assert n_zeros == n0(checkpoint) - done.n_params_after
     assert done.sparsity == n_zeros / sum(weight.numel() for weight in weights.values())
     assert done.rate == 1 - done.n_params_after / done.n_params_before
+    assert done.scope == (None if "pattern" in way else way.get("scope", "layer"))
     for name, value in pruned.model.state_dict().items():
         if name not in weights:
             assert torch.equal(value, before[name]), name
@@ -143,6 +144,9 @@ def test_the_result_is_an_ordinary_model_with_zeros(make_family_checkpoint, cali
     with torch.no_grad():
         assert torch.equal(AutoModelForCausalLM.from_pretrained(folder)(ids).logits, pruned.model(ids).logits)
     assert load(folder).lineage["pruning"]["sparsity"] == done.sparsity
+    if way == WAYS[0]:
+        generated = [pruned.model.generate(ids, max_new_tokens=12, do_sample=False, use_cache=cache) for cache in (True, False)]
+        assert torch.equal(*generated)
 
 
 @torch.no_grad()

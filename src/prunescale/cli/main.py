@@ -58,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted; the store of runs is as it was after the last finished run.", err=True)
+        click.echo(
+            "Interrupted: no model is left half-written, and the store of runs is as it was after the last finished run.",
+            err=True,
+        )
         sys.exit(INTERRUPTED)
     sys.exit(result if isinstance(result, int) else 0)
 

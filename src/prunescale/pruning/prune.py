@@ -10,8 +10,8 @@ from prunescale.models import Blocks, BlocksInMemory, Checkpoint, assign_, shape
 from prunescale.pruning.depth import DEPTH
 from prunescale.pruning.masks import Pattern
 from prunescale.pruning.plan import Calibration, Method, Plan, Request
-from prunescale.pruning.sparse import SPARSE, rate_of_sparsity
-from prunescale.pruning.width import WIDTH
+from prunescale.pruning.sparse import LAYER, SPARSE, rate_of_sparsity
+from prunescale.pruning.width import DEFAULT_AXES, WIDTH
 from prunescale.shape import ModelShape
 
 KEPT_OF_EARLIER = ("base", "rate", "n_params_before")
@@ -138,6 +138,10 @@ def request_for(
             f"A rate counts from the model before its first pruning, and {earlier['rate']:.4f} of that is gone already: "
             f"got {rate:g}, give more."
         )
+    if METHODS[method].kind == "width":
+        axes = DEFAULT_AXES if axes is None else axes
+    if METHODS[method].kind == "sparse" and not pattern:
+        scope = scope or LAYER
     return Request(method, rate, shape, n_params_base, axes=axes, pattern=pattern, scope=scope)
 
 
