@@ -52,6 +52,12 @@ def test_what_nobody_knows_is_nan(make_run):
         np.testing.assert_array_equal(table[name], [np.nan], err_msg=name)
 
 
+def test_what_was_spent_between_prunings_was_spent_before_the_curve_begins(make_run):
+    # Of 1e15, 2e14 between; of the 8e14 of the curve none, a quarter and all at 0, 100 and 400 tokens.
+    stepped = make_run(inputs={"flops_between": 2e14})
+    assert columns([stepped])["flops"].tolist() == [2e14, 4e14, 1e15]
+
+
 def test_further_inputs_are_columns_and_the_average_parameters_are_those_given(make_run):
     pruned = make_run(id="pruned", inputs={"n_params_average": 612.5, "sparsity": 0.5})
     table = columns([make_run(), pruned])

@@ -156,10 +156,13 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
     before = f"{run.loss_before:.4f} before pruning, " if pruned else ""
     n_between = run.inputs.get("n_tokens_between", 0)
     between = f" and {short(n_between)} between prunings" if n_between else ""
+    sparsity = run.inputs.get("sparsity")
+    zeros = f", {sparsity:.2%} of the weights of the linear layers in the blocks zero" if sparsity is not None else ""
     facts = {
         "Run": f"{run.id}, {run.name}",
         "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head"
-        + (f" ({run.n_params_before:,} before pruning)" if pruned else ""),
+        + (f" ({run.n_params_before:,} before pruning)" if pruned else "")
+        + zeros,
         "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end, nats per token",
         "Trained": f"{short(run.n_tokens)} tokens{between} in {run.seconds:,.0f} s, "
         f"{short(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",

@@ -71,7 +71,14 @@ def _row(run: Run, point: Point) -> dict[str, str | float | None]:
         "loss": point.loss,
         "phase": point.phase,
         "learning_rate": point.learning_rate,
-        # A run that was only measured, not trained, has spent nothing.
-        "flops": None if run.flops is None else run.flops * point.n_tokens / max(run.n_tokens, 1),
+        "flops": _flops_up_to(run, point),
         **run.inputs,
     }
+
+
+def _flops_up_to(run: Run, point: Point) -> float | None:
+    """What was spent before the curve begins, between prunings, and the share of the rest; nothing by a run that was only measured."""
+    if run.flops is None:
+        return None
+    between = run.inputs.get("flops_between", 0.0)
+    return between + (run.flops - between) * point.n_tokens / max(run.n_tokens, 1)
