@@ -126,13 +126,17 @@ def plain_activation(model, ids):
 
 @torch.no_grad()
 def plain_wanda(model, ids):
-    inputs = inputs_of(model, ids)
-    norms = {module: value.flatten(0, 1).square().sum(0).sqrt() for module, value in inputs.items()}
-    scores = Plain(model).summed(lambda module: (module.weight * norms[module]) ** 2, lambda module: module.bias**2 * N * L)
-    for token in range(model.config.vocab_size):
-        scores["hidden"] += model.model.embed_tokens.weight[token] ** 2 * (ids == token).sum()
-    scores["hidden"] += ((model.lm_head.weight * norms[model.lm_head]) ** 2).sum(0)
-    return {name: score.sqrt() for name, score in scores.items()}
+    plain, inputs = Plain(model), inputs_of(model, ids)
+    ffn, heads, hidden = [], [], 0
+    for layer in model.model.layers:
+        # A fused projection comes once.
+        square = {
+            module: (module.weight.abs() * inputs[module].flatten(0, 1).norm(dim=0)) ** 2 for _, module, _ in plain.parts(layer)
+        }
+        ffn.append(square.pop(layer.mlp.down_proj).sum(0))
+        heads.append(torch.stack([part.sum() for part in square.pop(layer.self_attn.o_proj).chunk(plain.n_units, 1)]))
+        hidden = hidden + sum(part.sum(0) for part in square.values())
+    return {"ffn": torch.stack(ffn).sqrt(), "heads": torch.stack(heads).sqrt(), "hidden": hidden.sqrt()}
 
 
 @torch.no_grad()

@@ -46,7 +46,7 @@ def test_steps_are_what_hardware_likes_and_leave_a_choice(size, step):
 
 def test_a_step_with_a_divisor():
     assert step_of(576, 9) == 18
-    assert step_of(4096, 28) == 28  # no multiple of 28 divides 4096
+    assert step_of(4096, 28) == 112  # of which 4096 has 36; 224 would be too few
 
 
 def test_multiples_lie_below_the_size():

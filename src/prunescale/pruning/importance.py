@@ -4,8 +4,8 @@ A unit of "ffn" is a channel of a feed-forward; of "heads" a key and value head 
 one key and value head; of "hidden" an entry of the residual stream, the same in all blocks. Scores are float32 on the CPU, (K, F),
 (K, U) and (D,).
 
-Wanda, magnitude and Taylor score single weights. A unit gets the L2 norm of the scores of the weights that would go with it, in the
-linear layers with their biases, and for "hidden" in embedding and head too; norms have no part in it.
+Magnitude and Taylor score single weights, and a unit gets the L2 norm of the scores of the weights that would go with it: in the linear
+layers with their biases and, for "hidden", in embedding and head. Norms have no part in it. Wanda looks at the weights that read a unit.
 
 Letters of shapes: B sequences at once, L positions, D hidden size, F feed-forward channels, U units of heads, K blocks, O outputs
 (rows), I inputs (columns), V vocabulary.
@@ -39,7 +39,7 @@ def importances(blocks: Blocks, calibration: Calibration, method: str) -> dict[s
 
 @torch.no_grad()
 def activation_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tensor]:
-    """How large what comes from a unit is (Minitron, Muralidharan et al. 2024, arXiv:2407.14679, section 2.2): of an FFN channel the
+    """How large what comes from a unit is (Minitron, Muralidharan et al. 2024, arXiv:2407.14679): of an FFN channel the
     size of its activation, as the down projection reads it; of heads the L2 norm of their attention outputs together, before the
     output projection; of a hidden channel the size of what attention and feed-forward read, which is a norm's output, but for
     OLMo 2, where it is the residual stream itself. Sizes are averaged over the positions of a sequence, and the L2 norm is taken
@@ -70,47 +70,37 @@ def activation_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Ten
 
 @torch.no_grad()
 def wanda_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tensor]:
-    """Of each weight its size times the L2 norm of its input over all tokens (Wanda, Sun et al. 2023, arXiv:2306.11695, eq. 1). A bias
-    is the weight of an input that is always one, and the embedding is a layer whose inputs are one-hot tokens.
+    """How much the linear layers of the blocks make of a unit: the L2 norm, over the weights that read it, of |W| times the L2 norm of
+    the input over all tokens, which is the score of a weight in Wanda (Sun et al. 2023, arXiv:2306.11695, eq. 1).
 
-    The baseline Wanda-sp of FLAP (An et al. 2024, arXiv:2312.11983) has the sum over the output projections alone in place of the
-    norm over all linear layers."""
-    family, shape = blocks.family, shape_of(blocks.model.config)
+    So FFN channels are scored by the columns of the down projection and heads by those of the output projection, as in the baseline
+    Wanda-sp of FLAP (An et al. 2024, arXiv:2312.11983), which has the sum in place of the norm; hidden channels by the columns of all
+    that reads the residual stream. Weights that write a unit are left out: with those of queries and keys, heads of SmolLM2-135M were
+    chosen far worse."""
+    readers = {group[0].path: group for group in blocks.family.inputs}
     walk = calibration.walk(blocks)
-    one = walk.n_tokens**0.5
-    ids = torch.cat([ids_BL.flatten() for ids_BL in walk.ids])
-    norm_V = ids.bincount(minlength=shape.vocab_size).to(blocks.device).float().sqrt()
-    found = UnitSums(shape)
+    found = UnitSums(shape_of(blocks.model.config))
     for index in range(len(blocks)):
-        squares: dict[str, Tensor | None] = {group[0].path: None for group in family.inputs}
+        squares: dict[str, Tensor | None] = dict.fromkeys(readers)
 
         def record(path: str, input_BLI: Tensor, squares: dict[str, Tensor | None] = squares) -> None:
             squares[path] = squared_norms(squares[path], input_BLI.flatten(0, -2))
 
         with blocks.resident(index) as block:
-            with recorded_inputs(block, list(squares), record):
+            with recorded_inputs(block, list(readers), record):
                 walk.states = walk.through(index, block)
-            for group in family.inputs:
-                square_I = squares[group[0].path]
+            for path, square_I in squares.items():
                 assert square_I is not None
-                for part, weight_OI, bias_O in weights(block, group):
-                    found.add(part, weight_OI.float() * square_I.sqrt(), None if bias_O is None else bias_O.float() * one)
+                for part, weight_OI, _ in weights(block, readers[path]):
+                    found.add_entries(part.columns, weight_OI.float().square().sum(0) * square_I)
         found.end_block()
-    embedding_VD = blocks.model.get_submodule(family.embedding.path).weight
-    head_VD = blocks.model.get_submodule(family.head.path).weight
-    final_norm = blocks.model.get_submodule(family.norm.path)
-    squares_D = torch.stack(
-        [squared_norms(None, final_norm(state.to(blocks.device)).flatten(0, -2)) for state in walk.states]
-    ).sum(0)
-    found.add(family.embedding, embedding_VD.float() * norm_V[:, None])
-    found.add(family.head, head_VD.float() * squares_D.sqrt())
     return found.norms
 
 
 @torch.no_grad()
 def magnitude_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tensor]:
     """The size of each weight, so that a unit gets the L2 norm of its weights (for filters Li et al. 2017, arXiv:1608.08710, with the L1
-    norm; LLM-Pruner, Ma et al. 2023, arXiv:2305.11627, has L1 and L2 as baselines). The text is not used."""
+    norm; LLM-Pruner, Ma et al. 2023, arXiv:2305.11627, has the L2 norm as a baseline). The text is not used."""
     found = UnitSums(shape_of(blocks.model.config))
     for index in range(len(blocks)):
         with blocks.resident(index) as block:
@@ -123,9 +113,9 @@ def magnitude_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tens
 
 
 def taylor_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tensor]:
-    """Of each weight w dL/dw, to first order what the loss L, the mean over all calibration tokens, changes by without it. A unit's squared
-    norm is the importance of a set of weights of Molchanov et al. 2019 (arXiv:1906.10771, section 3.1), whose L is the loss of a batch.
-    LLM-Pruner (Ma et al. 2023, arXiv:2305.11627) brought such scores to language models, with sums of sizes.
+    """Of each weight w dL/dw, to first order what the loss L, the mean over all calibration tokens, changes by without it. A unit's
+    squared norm is the importance of a set of weights of Molchanov et al. 2019 (arXiv:1906.10771). LLM-Pruner (Ma et al. 2023,
+    arXiv:2305.11627) brought such scores to language models, with sums in place of norms.
 
     Needs room for the states at all boundaries of the blocks, and for the gradients of one block, and of embedding and head, on the
     device. Each block is computed twice.

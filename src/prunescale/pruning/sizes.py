@@ -8,6 +8,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from statistics import pstdev
 
 from prunescale.errors import PruningError
 from prunescale.pruning.plan import Request
@@ -21,15 +22,15 @@ LARGEST_STEP = 128
 STEPS_OF_A_SIZE = 32
 """A size is cut in this many steps at least, even where the steps are then smaller than the hardware likes."""
 
-SPREAD_COST = 0.1
+SPREAD_COST = 0.3
 """What uneven shares count against a rate that is missed."""
 
 Accepts = Callable[[ModelShape], bool]
 
 
 def sizes_for_rate(request: Request, axes: tuple[str, ...], accepts: Accepts = lambda shape: True) -> ModelShape:
-    """The shape of least |rate - rate wanted| + SPREAD_COST (largest - smallest share removed of the named axes), in the steps of
-    `step_of` and whole heads. So it is near the rate, and takes about the same share from each axis where that can be had.
+    """The shape of least |rate - rate wanted| + SPREAD_COST * spread of the shares that the named axes lose, in the steps of `step_of`
+    and whole heads. So it is near the rate, and takes about the same share from each axis where that can be had.
 
     accepts: whether a model may have a shape. Raises PruningError where none comes near the rate.
     """
@@ -91,10 +92,10 @@ def multiples(size: int, step: int) -> list[int]:
 
 def step_of(size: int, divisor: int = 1) -> int:
     """The largest power of two, up to LARGEST_STEP, that divides the size and of which the size has STEPS_OF_A_SIZE at least; 1
-    where there is none. With a divisor, the least common multiple with it."""
+    where there is none. With a divisor, the same of the least common multiples with it, which need not divide the size."""
     powers = [LARGEST_STEP >> shift for shift in range(LARGEST_STEP.bit_length())]
-    steps = [math.lcm(power, divisor) for power in powers]
-    return next((step for step in steps if size % step == 0 and size >= STEPS_OF_A_SIZE * step), divisor)
+    steps = [math.lcm(power, divisor) for power in powers if divisor > 1 or size % power == 0]
+    return next((step for step in steps if size >= STEPS_OF_A_SIZE * step), divisor)
 
 
 def head_units(shape: ModelShape) -> int:
@@ -104,14 +105,13 @@ def head_units(shape: ModelShape) -> int:
 
 
 def spread(after: ModelShape, before: ModelShape, axes: tuple[str, ...]) -> float:
-    """How far the shares that the axes lose are apart."""
+    """How far the shares that the axes lose are apart: their standard deviation."""
     shares = {
         "ffn": 1 - after.ffn_size / before.ffn_size,
         "heads": 1 - after.n_heads / before.n_heads,
         "hidden": 1 - after.hidden_size / before.hidden_size,
     }
-    named = [shares[axis] for axis in axes]
-    return max(named) - min(named)
+    return pstdev([shares[axis] for axis in axes])
 
 
 def rate_of(request: Request, shape: ModelShape) -> float:

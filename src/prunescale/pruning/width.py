@@ -125,8 +125,8 @@ WIDTH: dict[str, Method] = {
     name: Method("width", summary, source, partial(plan_width, name), calibrated)
     for name, summary, source, calibrated in (
         ("width-activation", "units of small activations", "Muralidharan et al. 2024, arXiv:2407.14679", True),
-        ("width-wanda", "units of small weights times inputs", "Sun et al. 2023, arXiv:2306.11695", True),
+        ("width-wanda", "units of which little is read: weights times inputs", "Sun et al. 2023, arXiv:2306.11695", True),
         ("width-magnitude", "units of small weights", "Li et al. 2017, arXiv:1608.08710", False),
-        ("width-taylor", "units whose loss costs least, to first order", "Ma et al. 2023, arXiv:2305.11627", True),
+        ("width-taylor", "units that cost the loss least, to first order", "Molchanov et al. 2019, arXiv:1906.10771", True),
     )
 }

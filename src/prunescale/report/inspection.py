@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 STEPS = 200
 """Of a curve of sorted channels, however many there are."""
 
+MANY_BLOCKS = 40
+"""Of more there is room for one digit each: only the first nine to go are numbered."""
+
 GAP = 0.058
 """Between names of lines, as a share of the panel's height."""
 
@@ -118,7 +121,7 @@ def inspection_figure(inspection: Inspection) -> "Figure":
 
 def draw_losses(panel: Any, inspection: Inspection) -> None:
     """A line for each method over the rates; a star for each pattern. The scale is logarithmic but around zero."""
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FixedLocator, PercentFormatter
 
     lines = loss_lines(inspection)
     colours = colours_of(lines)
@@ -136,8 +139,11 @@ def draw_losses(panel: Any, inspection: Inspection) -> None:
         )
     positive = [value for line in lines for value in line.increase if value > 0]
     least = 10.0 ** np.round(np.log10(min(positive))) if positive else 0.01
-    linear = float(np.clip(least, 1e-3, 0.1))
+    gained = max([0.0, *(-value for line in lines for value in line.increase)])  # where pruning makes it better, mostly by chance
+    linear = max(float(np.clip(least, 1e-3, 0.1)), 10.0 ** np.ceil(np.log10(gained)) if gained > 0 else 0.0)
     panel.set_yscale("symlog", linthresh=linear, linscale=0.4)
+    decades = linear * 10.0 ** np.arange(0, 8)
+    panel.yaxis.set_major_locator(FixedLocator([-linear, 0, *decades]))
     panel.axhline(0, color="0.5", linewidth=1)
     marked(panel, 0, f"before pruning: a loss of {inspection.dense_loss:.3f}", below=True)
     guessing = inspection.uniform_loss - inspection.dense_loss
@@ -192,7 +198,8 @@ def explain_markers(panel: Any, lines: Sequence[LossLine]) -> None:
     ]
     if any(line.pattern for line in lines):
         marks.append(Line2D([], [], color="0.3", marker="*", linestyle="none", markersize=9, label="n of every m zero"))
-    panel.legend(handles=marks, frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.08))
+    _, zero = (panel.transScale + panel.transLimits).transform((0, 0))
+    panel.legend(handles=marks, frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, zero))
 
 
 def spread(heights: Sequence[float], gap: float, highest: float) -> list[float]:
@@ -255,8 +262,11 @@ def draw_blocks(panel: Any, inspection: Inspection) -> None:
     shares = np.stack([each / max(each.max(), 1e-12) for each in scores.values()])
     scale = LogNorm(0.01, 1, clip=True)
     image = panel.imshow(np.maximum(shares, 1e-12), aspect="auto", cmap=SHADES, norm=scale, interpolation="nearest")
+    n_blocks = shares.shape[1]
     for row, each in enumerate(scores.values()):
         for column, order in enumerate(order_of_going(each)):
+            if n_blocks > MANY_BLOCKS and order > 9:
+                continue
             dark = scale(max(shares[row, column], 1e-12)) < 0.55
             panel.text(
                 column,
@@ -264,7 +274,7 @@ def draw_blocks(panel: Any, inspection: Inspection) -> None:
                 str(order),
                 ha="center",
                 va="center",
-                fontsize=8.5 if len(each) <= 16 else 6,
+                fontsize=min(8.5, 170 / min(n_blocks, MANY_BLOCKS)),
                 color="white" if dark else "black",
                 weight="bold" if order == 1 else "normal",
             )
