@@ -139,6 +139,7 @@ def test_the_result_is_an_ordinary_model_with_zeros(make_family_checkpoint, cali
         assert all(((weight.view(-1, m) != 0).sum(1) == n).all() for weight in weights.values())
     else:
         assert done.rate == pytest.approx(0.4, abs=0.02)  # in rows of 24 Wanda rounds to half a weight of 24
+    assert pruned.model.config is not checkpoint.model.config
     folder = save(pruned, tmp_path / "m")
     ids = calibration.tokens[None, :30]
     with torch.no_grad():

@@ -228,11 +228,11 @@ def free_memory(device: Any) -> int | None:
 
 def summary(answer: Mapping[str, Any], n_layers: int, rate: float | None) -> dict[str, str]:
     """What a person is told. rate: the one asked for, None where a pattern said it."""
-    nonzero = " other than zero" if answer["sparsity"] else ""
+    nonzero = " other than zero," if answer["sparsity"] else ""
     facts = {
         **what_went(answer, n_layers),
         "Pruning rate": rate_words(answer["rate"], rate),
-        "Parameters": f"{answer['n_params_before']:,} to {answer['n_params_after']:,}{nonzero}, outside embeddings and head",
+        "Parameters": f"{answer['n_params_before']:,} to {answer['n_params_after']:,}{nonzero} outside embeddings and head",
     }
     if answer["earlier"]:
         facts["Before that"] = ", then ".join(f"{step['method']} to {step['rate']:.4f}" for step in answer["earlier"])

@@ -112,6 +112,7 @@ def magnitude_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tens
     return found.norms
 
 
+@torch.enable_grad()
 def taylor_scores(blocks: Blocks, calibration: Calibration) -> dict[str, Tensor]:
     """Of each weight w dL/dw, to first order what the loss L, the mean over all calibration tokens, changes by without it. A unit's
     squared norm is the importance of a set of weights of Molchanov et al. 2019 (arXiv:1906.10771). LLM-Pruner (Ma et al. 2023,

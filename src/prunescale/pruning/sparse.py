@@ -4,6 +4,7 @@ Each block sees the calibration text as the pruned blocks before it pass it on, 
 norms and biases stay.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -166,7 +167,7 @@ def plan_sparse(
         )
     else:
         removed = removed_by_pattern(Pattern.parse(request.pattern), blocks)
-    return SparsePlan(blocks.model.config, rule, calibration, removed)
+    return SparsePlan(copy.deepcopy(blocks.model.config), rule, calibration, removed)
 
 
 def sizes_of_linears(blocks: Blocks) -> Iterator[tuple[int, str, torch.Size]]:
