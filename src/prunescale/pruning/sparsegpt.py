@@ -10,8 +10,7 @@ Weights are worked on transposed, inputs first, so that a column of the layer li
 Letters of shapes: O outputs (rows), I inputs, C inputs of one column block.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from prunescale.errors import PruningError
 from prunescale.pruning.masks import Pattern, keep_highest, keep_of_matrix
+from prunescale.pruning.precision import tf32
 
 
 class ColumnBlock(NamedTuple):
@@ -91,19 +91,8 @@ def captured(columns: ColumnBlock, pattern: Pattern | None) -> tuple[torch.cuda.
     return graph, buffers
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Products of float32 matrices in float32, whatever the program around us allows."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 @torch.no_grad()
-@full_precision()
+@tf32(False)
 def sparsegpt_(
     weight_OI: Tensor,
     hessian_II: Tensor,
@@ -158,7 +147,7 @@ def sparsegpt_(
 
 
 @torch.no_grad()
-@full_precision()
+@tf32(False)
 def inverse_factor(hessian_II: Tensor, damping: float) -> Tensor:
     """U, upper triangular, with U^T U the inverse of the damped Hessian; inputs that are always zero count as one on the diagonal.
 

@@ -3,13 +3,13 @@
 Letters of shapes: T tokens, I inputs.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from prunescale.models import Part
+from prunescale.pruning.precision import tf32
 from prunescale.pruning.walk import Walk, recorded_inputs
 
 Gather = Callable[[Tensor | None, Tensor], Tensor]
@@ -46,13 +46,3 @@ def input_statistics(
         for state_BLD in walk.states:
             walk.run(index, block, state_BLD)
     return [statistic for statistic in statistics.values() if statistic is not None]
-
-
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
