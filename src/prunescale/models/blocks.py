@@ -89,6 +89,7 @@ class BlocksOnDisk:
         self.stored.refuse_missing(self.shapes)
         self.checked: set[int] = set()
         self.ahead: tuple[int, Future[dict[str, Tensor]]] | None = None
+        self.previous: int | None = None
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-block")
         try:
             self.read_ends_()
@@ -123,8 +124,10 @@ class BlocksOnDisk:
     def resident(self, index: int, *, own: bool = False) -> Iterator[nn.Module]:
         self.on_block(index)
         host = self.awaited(index)
-        if index + 1 < len(self):
-            self.ahead = index + 1, self.reader.submit(self.read_block, index + 1)
+        following = index - 1 if self.previous == index + 1 else index + 1  # the walk may be a backward one
+        self.previous = index
+        if 0 <= following < len(self):
+            self.ahead = following, self.reader.submit(self.read_block, following)
         tensors = {name: self.placed(value) for name, value in host.items()}
         del host
         if index not in self.checked:
