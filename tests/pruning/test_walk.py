@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from prunescale.errors import DataError, ModelError, PruningError
 from prunescale.models import FAMILIES, BlocksInMemory, BlocksOnDisk
 from prunescale.pruning import Calibration
-from prunescale.pruning.walk import Walk, recorded_inputs, stand_ins
+from prunescale.pruning.walk import Walk, recorded_inputs, sequences, stand_ins
 
 LENGTH = 20
 WINDOWS = {"mistral": {}, "qwen2": {}, "gemma3_text": {}, "phi3": {"sliding_window": 7}}
@@ -169,3 +169,9 @@ def test_so_is_one_that_computes_what_is_not_finite(make_model, token_ids):
     walk = walked(BlocksInMemory(model), token_ids)
     with pytest.raises(PruningError, match="computes numbers that are not finite, so it is damaged"):
         walk.loss()
+
+
+def test_each_sequence_begins_with_the_token_given():
+    tokens = torch.arange(1, 12)
+    assert sequences(tokens, 4, start=0).tolist() == [[0, 2, 3, 4], [0, 6, 7, 8]]
+    assert tokens.tolist() == list(range(1, 12))

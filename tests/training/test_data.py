@@ -203,3 +203,26 @@ def test_too_little_to_train_on():
     next(training_batches(counting(41), 10, 3, seed=0))
     with pytest.raises(DataError, match="has 40 tokens, and a batch of 3 x 10 needs 41 at least"):
         training_batches(counting(40), 10, 3, seed=0)
+
+
+def test_windows_begin_with_what_the_tokenizer_puts_before_any_text(tokenizer, tmp_path):
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    (tmp_path / "text.txt").write_text("never odd or even; " * 20)
+    plain = read_tokens(tmp_path / "text.txt", tokenizer, 257)
+    inner = tokenizer.backend_tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    inner.post_processor = TemplateProcessing(single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)])
+    begins = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    tokens = read_tokens(tmp_path / "text.txt", begins, 257)
+
+    assert (plain.start, tokens.start) == (None, 0)
+    assert torch.equal(tokens.ids, plain.ids)
+    for cut in (
+        lambda tokens: held_out_windows(tokens, 16),
+        lambda tokens: next(training_batches(tokens, 16, 4, seed=1)),
+    ):
+        with_start, without = cut(tokens), cut(plain)
+        assert (with_start[:, 0] == 0).all()
+        assert torch.equal(with_start[:, 1:], without[:, 1:])  # so each token is predicted as often as without
+    assert 0 not in held_out_windows(plain, 16)[1:, 0]

@@ -99,20 +99,20 @@ def inspect(
         refuse_long_sequences(base, length)
         stage("Reading the text")
         vocab_size = base.model.config.vocab_size
-        scored_on = read_tokens(calibration, base.tokenizer, vocab_size).ids[:calibration_tokens]
+        scored_on = read_tokens(calibration, base.tokenizer, vocab_size)
         measured_on = read_tokens(held_out, base.tokenizer, vocab_size)
         found = inspect_checkpoint(
             base,
             methods=methods,
             rates=rates,
             patterns=() if NONE in patterns else patterns,
-            calibration=Calibration(scored_on, length),
+            calibration=Calibration(scored_on.ids[:calibration_tokens], length, start=scored_on.start),
             held_out=measured_on,
             held_out_tokens=held_out_tokens,
             device=place,
             progress=lambda words: stage(words[:1].upper() + words[1:]),
         )
-        share = shared_text(scored_on, measured_on.ids[: found.held_out_tokens])
+        share = shared_text(scored_on.ids[:calibration_tokens], measured_on.ids[: found.held_out_tokens])
         if figure:
             stage("Drawing")
             from prunescale.report import save_png

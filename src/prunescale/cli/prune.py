@@ -136,7 +136,8 @@ class Texts:
         held_out = read_tokens(self.held_out, source.tokenizer, vocab_size) if self.held_out else None
         if held_out:
             held_out_windows(held_out, length, self.held_out_tokens)
-        return Calibration(tokens.ids[: self.calibration_tokens], length, batch=self.batch), held_out
+        scored_on = tokens.ids[: self.calibration_tokens]
+        return Calibration(scored_on, length, batch=self.batch, start=tokens.start), held_out
 
 
 Stage = Callable[[str], None]

@@ -14,15 +14,17 @@ from prunescale.shape import ModelShape
 
 @dataclass(frozen=True)
 class Calibration:
-    """The text that a method looks at the model with. tokens: ids, 1-D. batch: sequences at once."""
+    """The text that a method looks at the model with. tokens: ids, 1-D. batch: sequences at once. start: the token that a sequence
+    begins with whatever stands there, for models that were made to see it before any text."""
 
     tokens: Tensor
     sequence_length: int
     batch: int = 4
+    start: int | None = None
 
     def walk(self, blocks: Blocks, *, n_kept: int = 2) -> Walk:
         """n_kept: for how many boundaries the states of all tokens will be held at once."""
-        return Walk(blocks, self.tokens, sequence_length=self.sequence_length, batch=self.batch, n_kept=n_kept)
+        return Walk(blocks, self.tokens, sequence_length=self.sequence_length, batch=self.batch, n_kept=n_kept, start=self.start)
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,21 @@ class Walk:
     they are computed with, and wait there or, where n_kept of them at once would fill too much of it, in the host's memory.
     """
 
-    def __init__(self, blocks: Blocks, tokens: Tensor, *, sequence_length: int, batch: int = 4, n_kept: int = 2) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        tokens: Tensor,
+        *,
+        sequence_length: int,
+        batch: int = 4,
+        n_kept: int = 2,
+        start: int | None = None,
+    ) -> None:
         self.blocks = blocks
         self.device = blocks.device
         bytes_kept = n_kept * len(tokens) * blocks.model.config.hidden_size * blocks.model.dtype.itemsize
         self.on_host = self.device.type == "cuda" and bytes_kept > FILLED * torch.cuda.mem_get_info(self.device)[1]
-        self.ids = list(sequences(tokens, sequence_length).split(batch))
+        self.ids = list(sequences(tokens, sequence_length, start).split(batch))
         self.calls: dict[int, list[dict[str, Any]]] = {}
         self.states = [self.entered(ids_BL) for ids_BL in self.ids]
 
@@ -118,14 +127,19 @@ def next_token_loss(logits_BLV: Tensor, ids_BL: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits_BLV[:, :-1].flatten(0, 1).float(), ids_BL[:, 1:].flatten(), reduction="sum")
 
 
-def sequences(tokens: Tensor, sequence_length: int) -> Tensor:
-    """(N, L) calibration sequences, one after the other; what does not fill one is left out. Raises DataError for too few tokens."""
+def sequences(tokens: Tensor, sequence_length: int, start: int | None = None) -> Tensor:
+    """(N, L) calibration sequences, one after the other; what does not fill one is left out. The first token of each gives way to
+    `start`, if there is one. Raises DataError for too few tokens."""
     n_sequences = len(tokens) // sequence_length
     if n_sequences == 0:
         raise DataError(
             f"Calibration needs one sequence of {sequence_length} tokens at least, got {len(tokens)}: give more text or shorter sequences."
         )
-    return tokens[: n_sequences * sequence_length].view(n_sequences, sequence_length)
+    ids_NL = tokens[: n_sequences * sequence_length].view(n_sequences, sequence_length)
+    if start is not None:
+        ids_NL = ids_NL.clone()
+        ids_NL[:, 0] = start
+    return ids_NL
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def pruned(checkpoint: Checkpoint, recipe: Recipe, rate: float | None, tokens: T
     """A copy of the checkpoint, pruned to a rate as the recipe says otherwise."""
     wanted = recipe.prune
     assert wanted
-    calibration = Calibration(tokens.ids[: wanted.calibration_tokens], recipe.train.sequence_length)
+    calibration = Calibration(tokens.ids[: wanted.calibration_tokens], recipe.train.sequence_length, start=tokens.start)
     result, _ = prune(
         checkpoint,
         method=wanted.method,

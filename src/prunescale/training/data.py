@@ -6,7 +6,7 @@ Letters of shapes: N windows, B sequences of a batch, L positions.
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ DOCUMENT_END = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids, 1-D int64, and how many bytes of text they stand for (None where nobody counted)."""
+    """Token ids, 1-D int64, and how many bytes of text they stand for (None where nobody counted). start: the token that a window
+    begins with whatever stands there, for models that were made to see it before any text; None for others."""
 
     ids: Tensor
     n_bytes: int | None
+    start: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,7 +65,25 @@ def read_tokens(path: str | Path, tokenizer: Any, vocab_size: int) -> Tokens:
             raise DataError(
                 f"{path} has the token {extreme}, the model knows {vocab_size} from 0 on: tokenize the text with this model's tokenizer."
             )
-    return tokens
+    return replace(tokens, start=start_of_text(tokenizer))
+
+
+def start_of_text(tokenizer: Any) -> int | None:
+    """The token that a tokenizer by itself puts before any text, as those of Llama, Mistral and Gemma do; None where it puts none.
+    Without it Gemma 3 270M has a loss of 4.5 nats in the place of 3.0, over windows of 256 tokens."""
+    start = getattr(tokenizer, "bos_token_id", None)
+    if start is None or tokenizer("a")["input_ids"][:1] != [start]:
+        return None
+    return int(start)
+
+
+def begun(windows_NL: Tensor, start: int | None) -> Tensor:
+    """Windows whose first token is `start`, if there is one: a window is cut anywhere from the text, and what stands there gives way."""
+    if start is None:
+        return windows_NL
+    windows_NL = windows_NL.clone()
+    windows_NL[:, 0] = start
+    return windows_NL
 
 
 def read_token_file(file: Path) -> Tokens:
@@ -112,7 +132,7 @@ def held_out_windows(tokens: Tokens, sequence_length: int, limit: int | None = N
             f"The held-out text has {len(tokens)} tokens{limited}, and one window of {sequence_length} + 1 is the least that "
             "will do: give more text or a shorter sequence length."
         )
-    return tokens.ids[: n_windows * sequence_length + 1].unfold(0, sequence_length + 1, sequence_length)
+    return begun(tokens.ids[: n_windows * sequence_length + 1].unfold(0, sequence_length + 1, sequence_length), tokens.start)
 
 
 def training_batches(tokens: Tokens, sequence_length: int, n_sequences: int, seed: int) -> Iterator[Tensor]:
@@ -123,7 +143,8 @@ def training_batches(tokens: Tokens, sequence_length: int, n_sequences: int, see
             f"The training text has {len(tokens)} tokens, and a batch of {n_sequences} x {sequence_length} needs "
             f"{(n_sequences + 1) * sequence_length + 1} at least: give more text, or a smaller batch."
         )
-    return epochs(tokens.ids, sequence_length, n_sequences, n_windows, np.random.default_rng(seed))
+    batches = epochs(tokens.ids, sequence_length, n_sequences, n_windows, np.random.default_rng(seed))
+    return (begun(ids_BL, tokens.start) for ids_BL in batches)
 
 
 def epochs(ids: Tensor, sequence_length: int, n_sequences: int, n_windows: int, rng: np.random.Generator) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -54,7 +54,7 @@ def train_(
     """
     windows = held_out_windows(held_out, recipe.sequence_length, recipe.held_out_tokens)
     n_sequences = recipe.batch_tokens // recipe.sequence_length
-    on_device = Tokens(tokens.ids.to(device), tokens.n_bytes)
+    on_device = replace(tokens, ids=tokens.ids.to(device))
     batches = training_batches(on_device, recipe.sequence_length, n_sequences, recipe.seed)
     schedule = schedule_of(recipe)
     model = model.to(device=device, dtype=torch.float32).train()
