@@ -8,11 +8,12 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from prunescale.errors import ModelError
 from prunescale.models import WeightsWriter, load, new_folder, refuse_to_overwrite, save
 from prunescale.models import folder as folders
+from prunescale.models.folder import changed_entries
 
 
 def tensors(n, size=1000):
@@ -183,3 +184,53 @@ def test_a_full_disk(make_checkpoint, tmp_path):
         assert list(small.iterdir()) == []
     finally:
         os.system(f"umount {small}")
+
+
+LLAMA_OF_TRANSFORMERS_4 = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 40,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+    "rope_scaling": {
+        "factor": 8.0,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 64,
+        "rope_type": "llama3",
+    },
+    "rope_theta": 500000.0,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.43.0",
+    "vocab_size": 257,
+}
+
+
+def test_a_configuration_of_transformers_4_keeps_its_entries():
+    # Transformers 5 writes rope_parameters in the place of rope_theta, and what reads only the latter takes 10000 for it.
+    config = LlamaConfig.from_dict(dict(LLAMA_OF_TRANSFORMERS_4))
+    config.num_hidden_layers = 3
+    config.intermediate_size = 11008  # the default, which is left out of what transformers saves
+    config.dtype = torch.float32
+    entries = changed_entries(LLAMA_OF_TRANSFORMERS_4, config)
+    changed = {"num_hidden_layers": 3, "intermediate_size": 11008, "torch_dtype": "float32"}
+    assert entries == {**LLAMA_OF_TRANSFORMERS_4, **changed}
+    assert LlamaConfig.from_dict(entries).rope_parameters == config.rope_parameters
+
+
+def test_a_changed_rope_is_read_again_as_it_is():
+    config = LlamaConfig.from_dict(dict(LLAMA_OF_TRANSFORMERS_4))
+    config.rope_parameters = {**config.rope_parameters, "rope_theta": 20000.0}
+    entries = changed_entries(LLAMA_OF_TRANSFORMERS_4, config)
+    assert entries is None or LlamaConfig.from_dict(entries).rope_parameters["rope_theta"] == 20000.0
+
+
+def test_a_saved_folder_has_the_configuration_as_it_was_written(make_checkpoint, tmp_path):
+    folder = save(make_checkpoint(), tmp_path / "first")
+    written = {**json.loads((folder / "config.json").read_text()), "an_entry_of_its_own": [1, 2]}
+    theta = written.pop("rope_parameters")["rope_theta"]
+    (folder / "config.json").write_text(json.dumps({**written, "rope_theta": theta}))
+    again = save(load(folder), tmp_path / "again")
+    assert json.loads((again / "config.json").read_text()) == {**written, "rope_theta": theta}

@@ -30,6 +30,7 @@ IMPORTANCE_FILE = "importance.safetensors"
 """Beside a model that we pruned: the scores by which it was."""
 
 CARD_FILE = "README.md"
+CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
 
 TOKENIZER_FILES = (
@@ -43,8 +44,9 @@ TOKENIZER_FILES = (
     "chat_template*",
     "additional_chat_templates/*",
 )
-KEPT_FILES = (*TOKENIZER_FILES, GENERATION_FILE, "LICENSE*", "NOTICE*", "USE_POLICY*")
-"""Of the folder that a model came from, what stays as it is: transformers would write it in its own way, or refuse to."""
+KEPT_FILES = (*TOKENIZER_FILES, CONFIG_FILE, GENERATION_FILE, "LICENSE*", "NOTICE*", "USE_POLICY*")
+"""Of the folder that a model came from, what stays as it is: transformers would write it in its own way, or refuse to. Of the
+configuration, the entries that did not change."""
 
 SHARD_BYTES = 400_000_000
 """A shard is closed once it has as much: one block of a model of 8B parameters."""
@@ -172,6 +174,23 @@ def kept_files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+def changed_entries(written: dict[str, Any], config: Any) -> dict[str, Any] | None:
+    """The configuration as its file was written, with the entries that have changed since. Transformers 5 renames entries as it
+    saves (rope_theta, torch_dtype), and what was made for 4 would then read its defaults. None where that says something else."""
+    before, now = (without_private(one.to_dict()) for one in (type(config).from_dict(dict(written)), config))
+    changed = {name: value for name, value in now.items() if name not in before or before[name] != value}
+    changed.pop("transformers_version", None)
+    if "dtype" in changed and "torch_dtype" in written:
+        changed["torch_dtype"] = changed.pop("dtype")
+    entries = {**written, **changed}
+    read_again = without_private(type(config).from_dict(dict(entries)).to_dict())
+    return entries if {**read_again, "transformers_version": None} == {**now, "transformers_version": None} else None
+
+
+def without_private(entries: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if not name.startswith("_")}
+
+
 def write_beside(
     folder: Path,
     *,
@@ -196,6 +215,8 @@ def write_beside(
     config.dtype = dtype
     config.architectures = [type(model).__name__]
     config.save_pretrained(folder)
+    if CONFIG_FILE in kept and (entries := changed_entries(json.loads(kept[CONFIG_FILE]), config)):
+        (folder / CONFIG_FILE).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")  # as transformers lays it out
     if GENERATION_FILE not in kept and model.generation_config is not None:
         model.generation_config.to_json_file(folder / GENERATION_FILE, use_diff=True)  # its own saving refuses odd settings
     if not any(path.startswith("tokenizer") for path in kept):
