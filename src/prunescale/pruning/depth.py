@@ -17,6 +17,7 @@ from prunescale.models import Blocks
 from prunescale.pruning.boundaries import block_angles
 from prunescale.pruning.plan import Calibration, Method, Request, refuse_options
 from prunescale.pruning.walk import DAMAGED
+from prunescale.shape import ModelShape
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def blocks_for_rate(request: Request) -> int:
     shape = request.shape
     if shape.n_layers == 1:
         raise PruningError("The model has one block, and depth pruning leaves one at least: use a deeper model.")
-    n_drop = round((shape.n_params_non_embedding - request.n_params_wanted) / shape.n_params_block)
+    n_drop = nearest_blocks(shape, request.n_params_wanted)
     if not 0 < n_drop < shape.n_layers:
         which = "no block" if n_drop <= 0 else "every block"
         lowest, highest = rate_after(request, 1), rate_after(request, shape.n_layers - 1)
@@ -111,6 +112,11 @@ def blocks_for_rate(request: Request) -> int:
             f"with this model give a rate from {lowest:.3f} (one block) to {highest:.3f} (all but one)."
         )
     return n_drop
+
+
+def nearest_blocks(shape: ModelShape, n_params_left: float) -> int:
+    """How many blocks to drop so that the parameters outside embeddings and head come nearest to a number; it may be none, or all."""
+    return round((shape.n_params_non_embedding - n_params_left) / shape.n_params_block)
 
 
 def rate_after(request: Request, n_drop: int) -> float:

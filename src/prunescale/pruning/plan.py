@@ -22,6 +22,11 @@ class Calibration:
     batch: int = 4
     start: int | None = None
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that are looked at: those of whole sequences."""
+        return len(self.tokens) // self.sequence_length * self.sequence_length
+
     def walk(self, blocks: Blocks, *, n_kept: int = 2) -> Walk:
         """n_kept: for how many boundaries the states of all tokens will be held at once."""
         return Walk(blocks, self.tokens, sequence_length=self.sequence_length, batch=self.batch, n_kept=n_kept, start=self.start)

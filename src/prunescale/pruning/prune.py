@@ -112,8 +112,7 @@ def request_for(
     scope: str | None = None,
 ) -> Request:
     """What a method is asked for, checked as far as the model does not matter."""
-    if method not in METHODS:
-        raise PruningError(f"There is no pruning method {method!r}: choose one of {', '.join(METHODS)}.")
+    refuse_unknown_method(method)
     earlier = lineage.get("pruning")
     if earlier and (missing := [name for name in KEPT_OF_EARLIER if name not in earlier]):
         raise PruningError(
@@ -126,8 +125,7 @@ def request_for(
         raise PruningError(
             f"The method {method} needs a rate: the share of the parameters outside embeddings and head to remove."
         )
-    if not 0 < rate < 1:
-        raise PruningError(f"A pruning rate lies strictly between 0 and 1, got {rate:g}.")
+    refuse_no_rate(rate)
     if earlier and earlier.get("sparsity") and METHODS[method].kind != "sparse":
         raise PruningError(
             f"Single weights of the model were pruned before, and {method} would take some of the zeros for parameters: "
@@ -143,6 +141,17 @@ def request_for(
     if METHODS[method].kind == "sparse" and not pattern:
         scope = scope or LAYER
     return Request(method, rate, shape, n_params_base, axes=axes, pattern=pattern, scope=scope)
+
+
+def refuse_unknown_method(method: str) -> None:
+    if method not in METHODS:
+        raise PruningError(f"There is no pruning method {method!r}: choose one of {', '.join(METHODS)}.")
+
+
+def refuse_no_rate(rate: float) -> None:
+    """Raise PruningError for a number that is no pruning rate."""
+    if not 0 < rate < 1:
+        raise PruningError(f"A pruning rate lies strictly between 0 and 1, got {rate:g}.")
 
 
 def rate_of_pattern(pattern: str, rate: float | None, shape: ModelShape, n_params_base: int) -> float:
@@ -162,7 +171,6 @@ def record(lineage: Mapping[str, Any], request: Request, plan: Plan, base: str, 
     method = METHODS[request.method]
     before = {name: getattr(request.shape, name) for name in facts.get("sizes", {}) if hasattr(request.shape, name)}
     after = shape_of(plan.config).n_params_non_embedding - facts.pop("n_zeros", 0)
-    n_tokens = len(calibration.tokens) // calibration.sequence_length * calibration.sequence_length
     return Pruning(
         base=earlier["base"] if earlier else base,
         method=request.method,
@@ -170,7 +178,7 @@ def record(lineage: Mapping[str, Any], request: Request, plan: Plan, base: str, 
         rate=1 - after / request.n_params_base,
         n_params_before=request.n_params_base,
         n_params_after=after,
-        calibration_tokens=n_tokens if method.calibrated else 0,
+        calibration_tokens=calibration.n_tokens if method.calibrated else 0,
         calibration_sequence_length=calibration.sequence_length if method.calibrated else None,
         kind=method.kind,
         summary=method.summary,

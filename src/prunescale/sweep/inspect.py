@@ -22,7 +22,7 @@ from prunescale.pruning import METHODS, Calibration, Plan, Request
 from prunescale.pruning.depth import DepthPlan, blocks_for_rate, config_without, lowest, rate_after
 from prunescale.pruning.importance import importances
 from prunescale.pruning.masks import Pattern
-from prunescale.pruning.prune import carried_out, record, request_for
+from prunescale.pruning.prune import carried_out, record, refuse_no_rate, refuse_unknown_method, request_for
 from prunescale.pruning.width import WidthPlan
 from prunescale.training import Tokens, held_out_windows, loss_function
 
@@ -170,7 +170,7 @@ def inspect(
         importance={**work.block_scores(methods), **work.part_scores(methods)},
         window_losses=np.stack(measured),
         sequence_length=calibration.sequence_length,
-        calibration_tokens=len(calibration.tokens) // calibration.sequence_length * calibration.sequence_length,
+        calibration_tokens=calibration.n_tokens,
         held_out_tokens=len(measured[0]) * calibration.sequence_length,
         uniform_loss=float(np.log(checkpoint.shape.vocab_size)),
     )
@@ -178,11 +178,9 @@ def inspect(
 
 def refuse_unknown(methods: Sequence[str], rates: Sequence[float], patterns: Sequence[str]) -> None:
     for method in methods:
-        if method not in METHODS:
-            raise PruningError(f"There is no pruning method {method!r}: choose one of {', '.join(METHODS)}.")
+        refuse_unknown_method(method)
     for rate in rates:
-        if not 0 < rate < 1:
-            raise PruningError(f"A pruning rate lies strictly between 0 and 1, got {rate:g}.")
+        refuse_no_rate(rate)
     for pattern in patterns:
         Pattern.parse(pattern)
 

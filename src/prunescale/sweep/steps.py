@@ -8,6 +8,7 @@ import torch
 
 from prunescale.models import Checkpoint, named_from_anywhere
 from prunescale.pruning import METHODS, Calibration, prune
+from prunescale.pruning.depth import nearest_blocks
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
 from prunescale.shape import ModelShape
 from prunescale.training import Tokens, train_
@@ -51,11 +52,7 @@ def rates_of_steps(wanted: PruneRecipe, lineage: Mapping[str, Any], shape: Model
 def rates_of_whole_blocks(rates: Sequence[float], n_params_base: int, shape: ModelShape) -> list[float]:
     """The rates that each come to more blocks to drop of a model of this shape than those before; the last where none comes to any,
     for the method to refuse."""
-    n_left = [(1 - rate) * n_params_base for rate in rates]
-    last_of = {
-        round((shape.n_params_non_embedding - left) / shape.n_params_block): rate
-        for left, rate in zip(n_left, rates, strict=True)
-    }
+    last_of = {nearest_blocks(shape, (1 - rate) * n_params_base): rate for rate in rates}
     return [rate for n_blocks, rate in last_of.items() if n_blocks > 0] or [rates[-1]]
 
 
