@@ -1,8 +1,10 @@
 """Tiny models, tokenizers and checkpoints, made from a configuration and a seed; and the record of a run."""
 
 import os
+import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may reach the network
+os.environ["PRUNESCALE_CACHE"] = tempfile.mkdtemp(prefix="prunescale-tests-")  # and none leaves tokens in the cache of a person
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -163,7 +165,7 @@ RUN = Run(
     points=(
         Point(n_tokens=0, loss=5.0, learning_rate=0.0, phase="before", seconds=0.0),
         Point(n_tokens=100, loss=4.25, learning_rate=1e-3, phase="constant", seconds=0.1),
-        Point(n_tokens=400, loss=3.9999999999999996, learning_rate=2.5e-4, phase="decay", seconds=1 / 3),
+        Point(n_tokens=400, loss=3.9999999999999996, learning_rate=2.5e-4, phase="annealed", seconds=1 / 3),
     ),
 )
 

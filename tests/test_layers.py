@@ -42,6 +42,7 @@ THIRD_PARTY = {
     **dict.fromkeys(("fitting", "planner"), ARRAYS),
     "runs": ARRAYS | {"pyarrow", "tensorboard"},
     **dict.fromkeys(("models", "pruning", "training", "sweep"), ANY_GPU_IMAGE),
+    "training": ANY_GPU_IMAGE | {"pyarrow", "datasets"},
     "report": {"numpy", "matplotlib"},
     "cli": {"click", "rich", "numpy", "torch"},
 }

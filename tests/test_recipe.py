@@ -96,7 +96,7 @@ def test_overrides_replace_entries_and_leave_the_rest():
         ({"train.tokens": "5"}, r"train\.tokens is '5'; it must be an integer"),
         ({"train.tokns": 5}, r"train\.tokns is not an entry of a recipe; did you mean train\.tokens\?"),
         ({"training.tokens": 5}, r"training\.tokens is not an entry of a recipe; did you mean train\.tokens\?"),
-        ({"tokens": 5}, "tokens is not an entry of a recipe; known are base, prune, train"),
+        ({"tokens": 5}, "tokens is not an entry of a recipe; known are base, model, prune, sparse, distill, train"),
         ({"train.data": None}, r"train\.data is missing"),
     ],
 )

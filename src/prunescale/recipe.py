@@ -64,8 +64,97 @@ class PruneRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """A model made from nothing: a Llama of these sizes with weights drawn at random.
+
+    tokenizer: what `load` takes, whose tokenizer is used and whose vocabulary it has. kv_heads: as many as heads if None. head_dim:
+    hidden_size / heads if None. tied: whether the head shares the weights of the embedding. init_std: of the weights.
+    init_seed: of drawing them. context: the longest sequence that it is made for.
+    """
+
+    tokenizer: str
+    layers: int
+    hidden_size: int
+    ffn_size: int
+    heads: int
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    tied: bool = False
+    context: int = 2048
+    init_std: float = 0.02
+    init_seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_entries("model.", self)
+        if self.head_dim is None and self.hidden_size % self.heads:
+            raise _refused("model.heads", self.heads, f"a divisor of hidden_size ({self.hidden_size}), or head_dim be given")
+        if self.heads % (self.kv_heads or self.heads):
+            raise _refused("model.kv_heads", self.kv_heads, f"a divisor of heads ({self.heads})")
+        if (self.head_dim or self.hidden_size // self.heads) % 2:
+            raise _refused("model.head_dim", self.head_dim or self.hidden_size // self.heads, "even, for rotary positions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseRecipe:
+    """Pruning while a model trains: gradual magnitude pruning of single weights, by one threshold for all linear layers (Jin et al. 2025,
+    arXiv:2501.12486).
+
+    sparsity: share of the weights of the linear layers, head included, that are zero in the end. start, end: when pruning begins and
+    ends, as shares of the compute (6 N(t) a token, N(t) being the weights left) or of the steps, as `of` says. schedule: geometric
+    leaves the same share of what was left each time, cubic is that of Zhu and Gupta 2017 (arXiv:1710.01878). every: steps from one
+    pruning to the next. pattern: n:m weights that are to be left at the end of every m, such as 2:4, which comes with its sparsity.
+    head: whether the head is pruned too.
+    """
+
+    sparsity: float | None = None
+    start: float = 0.25
+    end: float = 0.75
+    of: Literal["compute", "steps"] = "compute"
+    schedule: Literal["geometric", "cubic"] = "geometric"
+    every: int = 100
+    pattern: str | None = None
+    head: bool = True
+
+    def __post_init__(self) -> None:
+        _check_entries("sparse.", self)
+        if (self.sparsity is None) == (self.pattern is None):
+            got = "neither is there" if self.sparsity is None else f"both are ({self.sparsity:g}, {self.pattern})"
+            raise RecipeError(f"sparse needs either sparsity, as a number, or pattern, such as 2:4; {got}.")
+        if self.start > self.end:
+            raise _refused("sparse.start", self.start, f"at most sparse.end ({self.end:g})")
+
+    @property
+    def final_sparsity(self) -> float:
+        """The share of zeros in the end: that asked for, or that of the pattern."""
+        if self.pattern is None:
+            assert self.sparsity is not None
+            return self.sparsity
+        n_kept, m = map(int, self.pattern.split(":"))
+        return 1 - n_kept / m
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillRecipe:
+    """Learning from a teacher: the forward Kullback-Leibler divergence from its next-token distribution, as Minitron does (Muralidharan
+    et al. 2024, arXiv:2407.14679).
+
+    teacher: what `load` takes; parent is the model before pruning. weight: share of the divergence in the loss; the rest is the
+    cross-entropy with the text. temperature: both distributions are softened by it. hidden: weight of the squared distance of the
+    states after each kept block from the teacher's after the same block, relative to theirs.
+    """
+
+    teacher: str = "parent"
+    weight: float = 1.0
+    temperature: float = 1.0
+    hidden: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_entries("distill.", self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainRecipe:
-    """How to train. The learning rate warms up linearly, stays, and may fall linearly to zero at the end.
+    """How to train. The learning rate warms up linearly, stays, and may fall to zero at the end, linearly if nothing else is said.
 
     data, held_out: files of text or tokens, to train on and to measure the loss on. tokens: to train on, rounded up to whole
     batches. learning_rate: its highest value.
@@ -76,6 +165,10 @@ class TrainRecipe:
     loss on, None for all. seed: of the order of the data. dtype and compile: auto takes bfloat16 and torch.compile on a GPU only.
     keep_zeros: whether weights of the linear layers in the blocks that are zero stay so: on, off, or auto (None is auto too), where
     the model has been pruned by a method that makes zeros.
+    decay: shape of the fall, linear or cosine. final_rate: what it ends at, as a share of the peak. cooldowns: token counts at each
+    of which a branch ends that has left the training a little earlier and let its learning rate fall to zero; what is measured there is the
+    loss of a finished model, while the training itself goes on as if there were no branch. cooldown_fraction: share of those
+    tokens over which it falls, 0.2 if None. documents_apart: whether tokens attend to those of their own document only.
     """
 
     data: str
@@ -96,12 +189,21 @@ class TrainRecipe:
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    keep_zeros: str | None = None  # younger than the recipes that have been run: None keeps their hashes as they are
+    # Younger than the recipes that have been run: None keeps their hashes as they are.
+    keep_zeros: str | None = None
+    decay: str | None = None
+    final_rate: float | None = None
+    cooldowns: tuple[int, ...] | None = None
+    cooldown_fraction: float | None = None
+    documents_apart: bool | None = None
 
     def __post_init__(self) -> None:
         _check_entries("train.", self)
-        if self.keep_zeros == "auto":  # what is the same has the same hash
-            object.__setattr__(self, "keep_zeros", None)
+        for name, default in DEFAULTS_LEFT_OUT.items():  # what is the same has the same hash
+            if getattr(self, name) == default:
+                object.__setattr__(self, name, None)
+        if self.cooldowns is not None:
+            object.__setattr__(self, "cooldowns", tuple(sorted(set(self.cooldowns))) or None)
         if self.batch_tokens % self.sequence_length:
             raise _refused("train.batch_tokens", self.batch_tokens, f"a multiple of sequence_length ({self.sequence_length})")
         n_flat = self.tokens - round(self.decay_fraction * self.tokens)
@@ -109,18 +211,65 @@ class TrainRecipe:
             raise _refused("train.warmup_tokens", self.warmup_tokens, f"at most the {n_flat} tokens before the decay begins")
         if self.first_measurement is not None and self.first_measurement > self.tokens:
             raise _refused("train.first_measurement", self.first_measurement, f"at most the {self.tokens} tokens of the training")
+        if self.decay_fraction == 0:
+            for name in ("decay", "final_rate"):
+                if getattr(self, name) is not None:
+                    raise _refused(f"train.{name}", getattr(self, name), "left out where decay_fraction is 0: nothing falls")
+        if self.cooldowns is None and self.cooldown_fraction is not None:
+            raise _refused("train.cooldown_fraction", self.cooldown_fraction, "left out where there are no cooldowns")
+        if self.cooldowns and self.cooldowns[-1] > n_flat:
+            raise _refused("train.cooldowns", self.cooldowns, f"at most the {n_flat} tokens before the decay begins")
+        for n_tokens in self.cooldowns or ():
+            if round((1 - self.cooldown_share) * n_tokens) < self.warmup_tokens:
+                raise _refused(
+                    "train.cooldowns", n_tokens, f"late enough to begin after the warm-up ({self.warmup_tokens} tokens)"
+                )
+
+    @property
+    def cooldown_share(self) -> float:
+        return 0.2 if self.cooldown_fraction is None else self.cooldown_fraction
+
+
+DEFAULTS_LEFT_OUT = {
+    "keep_zeros": "auto",
+    "decay": "linear",
+    "final_rate": 0.0,
+    "cooldown_fraction": 0.2,
+    "documents_apart": False,
+}
+"""Entries of a training that are None where they say what goes without saying."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a run does: take the model `base` (a folder or file), prune it where `prune` says how, train it as `train` says."""
+    """What a run does: take the model `base` (a folder or file), prune it where `prune` says how, and train it as `train` says; or make
+    a model as `model` says, and train it. `sparse`: pruning while it trains. `distill`: learning from a teacher."""
 
-    base: str
+    base: str | None = None
+    model: ModelRecipe | None = None
     prune: PruneRecipe | None = None
+    sparse: SparseRecipe | None = None
+    distill: DistillRecipe | None = None
     train: TrainRecipe
 
     def __post_init__(self) -> None:
         _check_entries("", self)
+        if self.base is None and self.model is None:
+            raise RecipeError(
+                "base is missing; it must be given, as a string, or a section [model] in its place to train from nothing."
+            )
+        if self.base is not None and self.model is not None:
+            raise _refused("base", self.base, "left out where a section [model] says what to train from nothing")
+        if self.model and self.prune:
+            raise _refused(
+                "prune", self.prune.method, "left out where there is a section [model]: [sparse] prunes while it trains"
+            )
+        if self.sparse and self.prune:
+            raise _refused("prune", self.prune.method, "left out where there is a section [sparse]")
+        if self.model and self.distill and self.distill.teacher == "parent":
+            raise _refused("distill.teacher", "parent", "a model: what is trained from nothing has no parent")
+        if self.model and self.train.sequence_length > self.model.context:
+            raise _refused("train.sequence_length", self.train.sequence_length, f"at most model.context ({self.model.context})")
 
     @classmethod
     def from_toml(cls, source: str | Path) -> Self:
@@ -152,10 +301,10 @@ class Recipe:
     def to_toml(self) -> str:
         """TOML that `from_toml` turns into an equal recipe."""
         content = self.to_dict()
-        lines = [f"base = {_toml_value(content.pop('base'))}"]
+        lines = [f"base = {_toml_value(content.pop('base'))}", ""] if "base" in content else []
         for name, section in content.items():
-            lines += ["", f"[{name}]"] + [f"{key} = {_toml_value(value)}" for key, value in section.items()]
-        return "\n".join(lines) + "\n"
+            lines += [f"[{name}]"] + [f"{key} = {_toml_value(value)}" for key, value in section.items()] + [""]
+        return "\n".join(lines)
 
     @property
     def hash(self) -> str:
@@ -164,7 +313,15 @@ class Recipe:
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
 
 
-SECTIONS: dict[str, type[PruneRecipe | TrainRecipe]] = {"prune": PruneRecipe, "train": TrainRecipe}
+Section = ModelRecipe | PruneRecipe | SparseRecipe | DistillRecipe | TrainRecipe
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelRecipe,
+    "prune": PruneRecipe,
+    "sparse": SparseRecipe,
+    "distill": DistillRecipe,
+    "train": TrainRecipe,
+}
 
 
 def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
@@ -191,6 +348,7 @@ Limit = tuple[Callable[[Any], bool], str]
 _POSITIVE: Limit = (lambda value: value > 0, "more than 0")
 _NOT_NEGATIVE: Limit = (lambda value: value >= 0, "0 or more")
 _BELOW_ONE: Limit = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
+_SHARE: Limit = (lambda value: 0 < value < 1, "strictly between 0 and 1")
 _NOT_EMPTY: Limit = (bool, "a string that is not empty")
 
 
@@ -211,7 +369,7 @@ def _are_names(text: str) -> bool:
 _LIMITS: dict[str, Limit] = {
     "base": _NOT_EMPTY,
     "prune.method": _NOT_EMPTY,
-    "prune.rate": (lambda value: 0 < value < 1, "strictly between 0 and 1"),
+    "prune.rate": _SHARE,
     "prune.calibration_tokens": _POSITIVE,
     "prune.axes": (_are_names, "names with commas between, each once, such as ffn,heads"),
     "prune.pattern": (_is_pattern, "n:m such as 2:4, with 0 < n < m"),
@@ -235,12 +393,32 @@ _LIMITS: dict[str, Limit] = {
     "train.held_out_tokens": _POSITIVE,
     "train.seed": _NOT_NEGATIVE,
     "train.keep_zeros": _one_of("auto", "on", "off"),
+    "train.decay": _one_of("linear", "cosine"),
+    "train.final_rate": _BELOW_ONE,
+    "train.cooldowns": (lambda counts: all(isinstance(n, int) and n > 0 for n in counts), "a list of token counts above 0"),
+    "train.cooldown_fraction": _SHARE,
+    "model.tokenizer": _NOT_EMPTY,
+    **{f"model.{name}": _POSITIVE for name in ("layers", "hidden_size", "ffn_size", "heads", "kv_heads", "head_dim", "context")},
+    "model.init_std": _POSITIVE,
+    "model.init_seed": _NOT_NEGATIVE,
+    "sparse.sparsity": _SHARE,
+    "sparse.start": (lambda value: 0 <= value <= 1, "between 0 and 1"),
+    "sparse.end": (lambda value: 0 <= value <= 1, "between 0 and 1"),
+    "sparse.every": _POSITIVE,
+    "sparse.pattern": (_is_pattern, "n:m such as 2:4, with 0 < n < m"),
+    "distill.teacher": _NOT_EMPTY,
+    "distill.weight": (lambda value: 0 < value <= 1, "more than 0 and at most 1"),
+    "distill.temperature": _POSITIVE,
+    "distill.hidden": _NOT_NEGATIVE,
 }
 
 
-def _check_entries(prefix: str, section: PruneRecipe | TrainRecipe | Recipe) -> None:
+def _check_entries(prefix: str, section: Section | Recipe) -> None:
     for field in dataclasses.fields(section):
         key, value = prefix + field.name, getattr(section, field.name)
+        if isinstance(value, list):  # as TOML and JSON have it
+            value = tuple(value)
+            object.__setattr__(section, field.name, value)
         if not fits(value, field.type):
             raise _refused(key, value, in_words(field.type))
         if isinstance(value, float) and not math.isfinite(value):
@@ -279,6 +457,6 @@ def _without_none(content: dict[str, Any]) -> dict[str, Any]:
     return {key: _without_none(v) if isinstance(v, dict) else v for key, v in content.items() if v is not None}
 
 
-def _toml_value(value: str | int | float) -> str:
-    """JSON's strings and numbers are TOML's too, but for pairs of surrogates (so no ASCII escapes) and a bare DEL."""
+def _toml_value(value: str | int | float | bool | tuple[int, ...]) -> str:
+    """JSON's strings, numbers and lists of them are TOML's too, but for pairs of surrogates (so no ASCII escapes) and a bare DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -17,7 +17,7 @@ from prunescale.models import Checkpoint, save
 from prunescale.recipe import Recipe, TrainRecipe
 from prunescale.runs import runs_to_json
 from prunescale.sweep import record
-from prunescale.training import read_tokens, train_
+from prunescale.training import Machine, Progress, read_tokens, train_
 
 # Eight blocks for all, so that pruning rates are the same multiples of an eighth, and one proportion: only the width grows.
 HIDDEN_SIZES = {"0.4m": 64, "1m": 96, "2.7m": 160}
@@ -86,8 +86,8 @@ def main() -> None:
         tokens,
         held_out,
         plan.train,
-        device=device,
-        on_point=lambda point: print(asdict(point), file=sys.stderr, flush=True),
+        machine=Machine(device),
+        progress=Progress(point=lambda point: print(asdict(point), file=sys.stderr, flush=True)),
     )
     run = replace(record(plan, checkpoint, curve, held_out, None), kind="pre-training", name=checkpoint.name)
     pretraining = {"n_tokens": run.n_tokens, "n_tokens_unique": len(tokens), "loss": run.loss, "run": run.id}

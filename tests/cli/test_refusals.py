@@ -13,7 +13,7 @@ import torch
 from prunescale import sweep
 from prunescale.cli import options
 from prunescale.models import save
-from prunescale.training import loop
+from prunescale.training.step import Step
 
 TEXTS = ("--data", "train.txt", "--held-out", "held-out.txt")
 SETTINGS = ("--tokens", "256", "--learning-rate", "0.01", "--sequence-length", "16", "--batch-tokens", "64")
@@ -103,7 +103,7 @@ TRAININGS = {
     (
         "--learning-rate",
         "1e30",
-    ): "loss is nan after 128 tokens at learning rate 1e+30: nothing was stored; try a lower learning rate",
+    ): "is nan after 128 tokens at learning rate 1e+30: nothing was stored; try a lower learning rate",
     ("--batch-tokens", "65"): "train.batch_tokens is 65; it must be a multiple of sequence_length (16). The option",
     ("--sequence-length", "256", "--batch-tokens", "256"): "Sequences of 256 tokens are too long for base",
     ("--loss-before", "nan"): "--loss-before is nan; a loss is a finite number above 0",
@@ -125,7 +125,10 @@ TRAININGS = {
 FITS = {
     ("--law", "magic"): "There is no law 'magic': choose p2, p2-no-delta, p2-additive,",
     ("--objective", "magic"): "'magic' is not one of 'squared', 'squared-log', 'huber-log'.",
-    ("--phases", "foo"): "There is no learning-rate phase 'foo': choose among before, warm-up, constant, decay, or all.",
+    (
+        "--phases",
+        "foo",
+    ): "There is no learning-rate phase 'foo': choose among before, warm-up, constant, decay, annealed, or all.",
     ("--phases", "constant,"): "There is no learning-rate phase ''",
     (
         "--phases",
@@ -253,8 +256,10 @@ def test_a_gpu_that_is_too_small(work, refused, monkeypatch):
     def out_of_memory(*arguments, **settings):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
 
-    monkeypatch.setattr(loop, "train_step", out_of_memory)
-    assert "too little memory free for this: give a smaller --batch-tokens, or use --device cpu." in refused(*TRAIN)
+    monkeypatch.setattr(Step, "__call__", out_of_memory)
+    assert "too little memory free for this: give a smaller --part-tokens, or --recompute, or use --device cpu." in refused(
+        *TRAIN
+    )
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):

@@ -56,14 +56,14 @@ def test_a_whole_number_written_for_a_float_becomes_one(make_run):
     ("old", "new", "message"),
     [
         ("{", "", "not JSON"),
-        ("prunescale runs 2", "prunescale runs 3", 'needed is JSON with "format": "prunescale runs 2"'),
+        ("prunescale runs 3", "prunescale runs 4", 'needed is JSON with "format": "prunescale runs 3"'),
         ('"runs": [', '"curves": [', 'and a list "runs"'),
         ('"device": "cpu",', "", "run 0: device is missing"),
         ('"device": "cpu",', '"device": "cpu", "colour": 1,', "run 0: colour is not a known field"),
         ('"n_tokens": 100', '"n_tokens": "100"', "run 0, point 1: n_tokens is '100'; it must be an integer"),
         ('"n_tokens": 100', '"n_tokens": 401', "400 tokens after one at 401"),
         ('"loss": 4.25', '"loss": NaN', "point 1: loss is nan"),
-        ('"phase": "decay"', '"phase": ["decay"]', "phase is .*; it must be one of before, warm-up, constant, decay"),
+        ('"phase": "annealed"', '"phase": ["decay"]', "phase is .*; it must be one of before, warm-up, constant, decay"),
         ('"loss_before": 3.5', '"loss_before": true', "loss_before is True; it must be a number or nothing"),
         ('"points": [', '"points": 3, "more": [', "run 0: more is not a known field"),
         ('"points": [', '"points": [1, ', "run 0, point 0 is 1; it must be an object"),
@@ -109,7 +109,7 @@ def test_the_unknown_and_further_inputs_come_back_from_json(make_run):
 
 def test_json_of_the_first_format_has_no_inputs(make_run):
     text = runs_to_json([make_run()])
-    first = text.replace("prunescale runs 2", "prunescale runs 1").replace('  "inputs": {},\n', "")
+    first = text.replace("prunescale runs 3", "prunescale runs 1").replace('  "inputs": {},\n', "")
     assert "inputs" not in first
     assert runs_from_json(first) == [make_run()]
 
@@ -134,7 +134,7 @@ def test_csv_comes_back_equal_but_for_recipe_and_versions(tmp_path, make_run):
     ("old", "new", "message"),
     [
         ("run,created", "id,created", "These are no exported runs; needed is what `prunescale runs export --format csv` writes"),
-        ("3f9a0c,", "3f9a0c,more,", "line 2 has 33 cells, and the header 32"),
+        ("3f9a0c,", "3f9a0c,more,", "line 2 has 35 cells, and the header 34"),
         (",1000,", ",many,", "line 2: n_params_before is 'many'; it must be an integer or nothing"),
         (",4.25,", ",,", "line 3: loss is ''; it must be a number"),
         ("post-training", "training", "line 2: kind is 'training'; it must be one of post-training, pre-training"),

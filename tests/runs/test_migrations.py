@@ -82,7 +82,10 @@ def store_of_then(path, run):
     old.execute(f"INSERT INTO runs VALUES ({', '.join('?' * len(names))})", values)
     old.executemany(
         "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(run.id, i, *vars(point).values()) for i, point in enumerate(run.points)],
+        [  # the end of a decay was called decay then
+            (run.id, i, p.n_tokens, p.loss, p.learning_rate, p.phase.replace("annealed", "decay"), p.seconds)
+            for i, p in enumerate(run.points)
+        ],
     )
     old.commit()
     old.close()

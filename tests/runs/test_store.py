@@ -42,7 +42,7 @@ def test_every_scalar_field_is_a_column_that_sql_can_ask_for(path, make_run):
     assert connection.execute("SELECT position, n_tokens, loss, phase FROM points").fetchall() == [
         (0, 0, 5.0, "before"),
         (1, 100, 4.25, "constant"),
-        (2, 400, 3.9999999999999996, "decay"),
+        (2, 400, 3.9999999999999996, "annealed"),
     ]
 
 

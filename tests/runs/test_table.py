@@ -21,7 +21,7 @@ def test_one_row_for_each_point(make_run):
     assert table["pruning_rate"].tolist() == [0.30000000000000004] * 5
     np.testing.assert_array_equal(table["loss_before"], [3.5, 3.5, 3.5, np.nan, np.nan])
     assert table["loss"].tolist() == [5.0, 4.25, 3.9999999999999996, 5.0, 4.25]
-    assert table["phase"].tolist() == ["before", "constant", "decay", "before", "constant"]
+    assert table["phase"].tolist() == ["before", "constant", "annealed", "before", "constant"]
     assert table["learning_rate"].tolist() == [0.0, 1e-3, 2.5e-4, 0.0, 1e-3]
     assert table["flops"].tolist() == [0.0, 2.5e14, 1e15, 0.0, 1e15]
     assert {name: column.dtype.kind for name, column in table.items()} == {
@@ -32,8 +32,8 @@ def test_one_row_for_each_point(make_run):
 def test_filters(make_run):
     assert columns([make_run()], min_tokens=1)["n_tokens"].tolist() == [100, 400]
     assert columns([make_run()], min_tokens=400)["n_tokens"].tolist() == [400]
-    assert columns([make_run()], phases=["before", "decay"])["n_tokens"].tolist() == [0, 400]
-    assert columns([make_run()], phases=["decay"], min_tokens=500)["loss"].dtype == np.float64
+    assert columns([make_run()], phases=["before", "annealed"])["n_tokens"].tolist() == [0, 400]
+    assert columns([make_run()], phases=["annealed"], min_tokens=500)["loss"].dtype == np.float64
 
 
 def test_nothing_gives_empty_columns():

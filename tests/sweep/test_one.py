@@ -12,9 +12,10 @@ from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
 from prunescale.runs import Store
 from prunescale.runs.check import check
 from prunescale.sweep import Progress, held_out_loss, run_recipe
-from prunescale.training import read_tokens
+from prunescale.training import Machine, read_tokens
 
 CPU = torch.device("cpu")
+MACHINE = Machine(CPU)
 VOCABULARY = 257
 N_BEFORE, N_AFTER = 10896, 8176  # four blocks of 2720 and a norm of 16; three
 SAME = {"abs": 1e-5}  # the same float32 sums, in batches of another size
@@ -67,7 +68,7 @@ def pruned_by_hand(recipe):
 
 
 def test_a_recipe_from_beginning_to_end(recipe, tmp_path):
-    run, trained = run_recipe(recipe, device=CPU)
+    run, trained = run_recipe(recipe, machine=MACHINE)
 
     check(run)
     with Store.create(tmp_path / "runs.db") as store:
@@ -111,14 +112,14 @@ def test_a_recipe_from_beginning_to_end(recipe, tmp_path):
 
 
 def test_the_same_recipe_gives_the_same_curve(recipe):
-    (first, _), (second, _) = (run_recipe(recipe, device=CPU) for _ in range(2))
+    (first, _), (second, _) = (run_recipe(recipe, machine=MACHINE) for _ in range(2))
     assert [point.loss for point in first.points] == [point.loss for point in second.points]
     assert first.recipe_hash == second.recipe_hash
     assert first.id != second.id
 
 
 def test_a_control_without_pruning(recipe):
-    run, trained = run_recipe(replace(recipe, prune=None), device=CPU)
+    run, trained = run_recipe(replace(recipe, prune=None), machine=MACHINE)
     check(run)
     assert (run.pruning_rate, run.pruning_method, run.name) == (0.0, None, "base unpruned")
     assert run.n_params_before == run.n_params_non_embedding == N_BEFORE
@@ -129,16 +130,16 @@ def test_a_control_without_pruning(recipe):
 def test_a_model_pruned_earlier_is_measured_against_its_base(recipe, tmp_path):
     pruned, done = pruned_by_hand(recipe)
     later = replace(recipe, base=str(save(pruned, tmp_path / "pruned")), prune=None)
-    run, trained = run_recipe(later, device=CPU)
+    run, trained = run_recipe(later, machine=MACHINE)
     check(run)
-    at_once, _ = run_recipe(recipe, device=CPU)
+    at_once, _ = run_recipe(recipe, machine=MACHINE)
     for name in ("pruning_method", "pruning_rate", "n_params_before", "n_params_total", "loss_before", "n_tokens_pretrain"):
         assert getattr(run, name) == getattr(at_once, name)
     assert run.base == done.base == recipe.base
     assert [point.loss for point in run.points] == [point.loss for point in at_once.points]
 
     again = replace(later, base=str(save(trained, tmp_path / "trained")))
-    longer, twice_trained = run_recipe(again, device=CPU)
+    longer, twice_trained = run_recipe(again, machine=MACHINE)
     assert [entry["run"] for entry in twice_trained.lineage["training"]] == [run.id, longer.id]
     assert (longer.loss_before, longer.n_params_before) == (run.loss_before, N_BEFORE)
     assert longer.points[0].loss == pytest.approx(run.loss, **SAME)
@@ -149,8 +150,8 @@ def test_a_base_that_is_gone_is_needed_only_for_its_loss(recipe, tmp_path):
     later = replace(recipe, base=str(save(pruned, tmp_path / "pruned")), prune=None)
     shutil.rmtree(recipe.base)
     with pytest.raises(ModelError, match="There is no model at"):
-        run_recipe(later, device=CPU)
-    run, _ = run_recipe(later, device=CPU, loss_before=1.25)
+        run_recipe(later, machine=MACHINE)
+    run, _ = run_recipe(later, machine=MACHINE, loss_before=1.25)
     assert (run.loss_before, run.n_params_before) == (1.25, N_BEFORE)
 
 
@@ -159,14 +160,14 @@ def test_pruning_what_was_pruned_counts_from_the_first_base(recipe, tmp_path):
     pruned, done = pruned_by_hand(recipe)
     between = str(save(pruned, tmp_path / "pruned"))
     twice = replace(recipe, base=between, prune=PruneRecipe(rate=0.5, calibration_tokens=100))
-    run, trained = run_recipe(twice, device=CPU)
+    run, trained = run_recipe(twice, machine=MACHINE)
     check(run)
     assert (run.base, run.n_params_before) == (recipe.base, N_BEFORE)
     assert run.pruning_rate == 1 - (N_AFTER - 2720) / N_BEFORE
     assert run.loss_before == pytest.approx(loss_of(load(recipe.base), recipe), **SAME)
     assert [earlier["rate"] for earlier in trained.lineage["pruning"]["earlier"]] == [done.rate]
     with pytest.raises(PruningError, match=r"0\.2496 of that is gone already: got 0\.2, give more"):
-        run_recipe(replace(twice, prune=PruneRecipe(rate=0.2)), device=CPU, loss_before=1.25)
+        run_recipe(replace(twice, prune=PruneRecipe(rate=0.2)), machine=MACHINE, loss_before=1.25)
 
 
 def test_a_damaged_base_is_found_before_training(make_checkpoint, recipe, tmp_path):
@@ -176,22 +177,22 @@ def test_a_damaged_base_is_found_before_training(make_checkpoint, recipe, tmp_pa
     of_damaged = replace(recipe, base=str(save(damaged, tmp_path / "damaged")))
     progress = Progress(step=trained_on.append)
     with pytest.raises((ModelError, PruningError), match="not finite, so it is damaged"):
-        run_recipe(of_damaged, device=CPU, progress=progress)
+        run_recipe(of_damaged, machine=MACHINE, progress=progress)
     with pytest.raises(ModelError, match="The held-out loss of damaged is nan"):
-        run_recipe(replace(of_damaged, prune=None), device=CPU, progress=progress)
+        run_recipe(replace(of_damaged, prune=None), machine=MACHINE, progress=progress)
     assert trained_on == []
 
 
 def test_only_so_many_held_out_tokens_are_measured(recipe):
     short = replace(recipe, train=replace(recipe.train, held_out_tokens=32))
-    run, _ = run_recipe(short, device=CPU)
+    run, _ = run_recipe(short, machine=MACHINE)
     assert run.loss_before == pytest.approx(loss_of(load(recipe.base), short), **SAME)
     assert run.loss_before != pytest.approx(loss_of(load(recipe.base), recipe), **SAME)
 
 
 def test_progress_is_told(recipe):
     stages, steps, points = [], [], []
-    run, _ = run_recipe(recipe, device=CPU, progress=Progress(stages.append, steps.append, points.append))
+    run, _ = run_recipe(recipe, machine=MACHINE, progress=Progress(stage=stages.append, step=steps.append, point=points.append))
     assert stages == ["loading", "pruning", "measuring the loss before pruning", "training"]
     assert steps == [64, 128, 192, 256, 320, 384]
     assert tuple(points) == run.points
@@ -201,8 +202,8 @@ def test_a_run_names_its_base_the_same_from_any_folder(recipe, tmp_path, monkeyp
     # In one step it was stored as written, in two as `prune` writes it: the two would not have been fitted as one base.
     monkeypatch.chdir(tmp_path)
     relative = replace(recipe, base="base")
-    run, trained = run_recipe(relative, device=CPU)
-    control, _ = run_recipe(replace(relative, prune=None), device=CPU)
+    run, trained = run_recipe(relative, machine=MACHINE)
+    control, _ = run_recipe(replace(relative, prune=None), machine=MACHINE)
     assert run.base == control.base == trained.lineage["pruning"]["base"] == str(tmp_path / "base")
     assert run.recipe["base"] == "base"
     assert run.recipe_hash == relative.hash
@@ -211,4 +212,4 @@ def test_a_run_names_its_base_the_same_from_any_folder(recipe, tmp_path, monkeyp
 def test_sequences_longer_than_the_model_was_made_for_are_refused(recipe):
     long = replace(recipe, train=replace(recipe.train, sequence_length=129, batch_tokens=258, tokens=258))
     with pytest.raises(DataError, match="Sequences of 129 tokens are too long for base, which was made for 128"):
-        run_recipe(long, device=CPU)
+        run_recipe(long, machine=MACHINE)

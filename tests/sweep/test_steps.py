@@ -12,9 +12,10 @@ from prunescale.runs.check import check
 from prunescale.shape import ModelShape
 from prunescale.sweep import Progress, held_out_loss, run_recipe
 from prunescale.sweep.steps import SEED_STRIDE, between_recipe, is_gone, keeps_zeros, rates_of_steps, train_between_
-from prunescale.training import read_tokens, train_
+from prunescale.training import Machine, read_tokens, train_
 
 CPU = torch.device("cpu")
+MACHINE = Machine(CPU)
 BLOCK, NORM = 2720, 16  # parameters of a block of the tiny model, and of the norm behind the blocks
 N_BEFORE = 6 * BLOCK + NORM
 VOCABULARY = 257
@@ -51,7 +52,9 @@ def loss_of(checkpoint, recipe) -> float:
 
 def test_two_steps_with_training_between(recipe, tmp_path):
     stages, steps, points = [], [], []
-    run, trained = run_recipe(recipe, device=CPU, progress=Progress(stages.append, steps.append, points.append))
+    run, trained = run_recipe(
+        recipe, machine=MACHINE, progress=Progress(stage=stages.append, step=steps.append, point=points.append)
+    )
     check(run)
     with Store.create(tmp_path / "runs.db") as store:
         store.add(run)
@@ -94,17 +97,17 @@ def test_two_steps_with_training_between(recipe, tmp_path):
 
 
 def test_the_steps_are_those_taken_one_by_one(recipe):
-    run, _ = run_recipe(recipe, device=CPU)
+    run, _ = run_recipe(recipe, machine=MACHINE)
     base = load(recipe.base)
     tokens, held_out = (read_tokens(path, base.tokenizer, VOCABULARY) for path in (recipe.train.data, recipe.train.held_out))
     calibration = Calibration(tokens.ids[:100], 16)
     four, _ = prune(base, method="block-influence", rate=0.3, calibration=calibration)
     # Three steps: the rate rises over two of them, as it does at the beginning of the recipe's training, and does not fall.
     between = replace(recipe.train, tokens=192, decay_fraction=0.0, seed=SEED_STRIDE, n_measurements=1)
-    curve = train_(four.model, tokens, held_out, between, device=CPU)
+    curve = train_(four.model, tokens, held_out, between, machine=MACHINE)
     assert [(point.n_tokens, point.phase) for point in curve.points] == [(0, "before"), (192, "constant")]
     three, _ = prune(four, method="block-influence", rate=0.5, calibration=calibration)
-    assert train_(three.model, tokens, held_out, recipe.train, device=CPU).points[-1].loss == run.loss
+    assert train_(three.model, tokens, held_out, recipe.train, machine=MACHINE).points[-1].loss == run.loss
 
 
 def test_training_between_steps_goes_by_the_recipe_with_other_data(recipe):
@@ -157,14 +160,14 @@ def test_steps_that_add_no_block_are_left_out():
 def test_steps_that_come_to_one_are_one(recipe):
     few = replace(recipe, prune=replace(recipe.prune, rate=0.17))
     at_once = replace(recipe, prune=PruneRecipe(rate=0.17, calibration_tokens=100))
-    run, trained = run_recipe(few, device=CPU)
-    other, _ = run_recipe(at_once, device=CPU)
+    run, trained = run_recipe(few, machine=MACHINE)
+    other, _ = run_recipe(at_once, machine=MACHINE)
     assert run.inputs == {"n_prunings": 1.0, "n_tokens_between": 0.0, "flops_between": 0.0}
     assert other.inputs == {}
     assert [point.loss for point in run.points] == [point.loss for point in other.points]
     assert "between" not in trained.lineage["training"][0]
     with pytest.raises(PruningError, match="rounds to no block of 6"):
-        run_recipe(replace(recipe, prune=replace(recipe.prune, rate=0.01)), device=CPU)
+        run_recipe(replace(recipe, prune=replace(recipe.prune, rate=0.01)), machine=MACHINE)
 
 
 HALF_SPARSE = {"pruning": {"method": "by-hand", "base": "x", "rate": 0.4, "n_params_before": N_BEFORE, "sparsity": 0.5}}
@@ -191,7 +194,7 @@ def by_hand(make_checkpoint, recipe, tmp_path):
     [(HALF_SPARSE, None, 0.5), (HALF_SPARSE, "off", 0.0), ({}, "on", 0.5), ({}, None, None)],
 )
 def test_zeros_of_a_sparse_model_stay_unless_the_recipe_says_otherwise(by_hand, lineage, keep_zeros, sparsity):
-    run, trained = run_recipe(by_hand(lineage, keep_zeros=keep_zeros), device=CPU, loss_before=3.0)
+    run, trained = run_recipe(by_hand(lineage, keep_zeros=keep_zeros), machine=MACHINE, loss_before=3.0)
     n_zeros = 6 * (BLOCK - 2 * 16) // 2 if sparsity else 0
     assert run.inputs == ({} if sparsity is None else {"sparsity": sparsity})
     assert run.n_params_total - run.n_params_nonzero == n_zeros
@@ -203,7 +206,7 @@ def test_zeros_of_a_sparse_model_stay_unless_the_recipe_says_otherwise(by_hand, 
 def test_options_reach_the_method(recipe, option, value):
     wanted = PruneRecipe(rate=0.5, **{option: value})
     with pytest.raises(PruningError, match=f"{option} has no meaning for the method block-influence"):
-        run_recipe(replace(recipe, prune=wanted), device=CPU)
+        run_recipe(replace(recipe, prune=wanted), machine=MACHINE)
 
 
 def test_zeros_stay_between_steps(by_hand):
@@ -213,7 +216,7 @@ def test_zeros_stay_between_steps(by_hand):
         read_tokens(path, checkpoint.tokenizer, VOCABULARY) for path in (sparse.train.data, sparse.train.held_out)
     )
     in_steps = replace(sparse, prune=PruneRecipe(method="magnitude", rate=0.6, steps=2, step_tokens=64))
-    done = train_between_(checkpoint, in_steps, 1, tokens, held_out, CPU)
+    done = train_between_(checkpoint, in_steps, 1, tokens, held_out, MACHINE)
     assert sum(int((parameter == 0).sum()) for parameter in checkpoint.model.parameters()) == 6 * (BLOCK - 2 * 16) // 2
     assert (done.rate, done.n_tokens) == (0.4, 64)
     assert done.loss < done.loss_before
@@ -221,7 +224,7 @@ def test_zeros_stay_between_steps(by_hand):
 
 def test_zeros_to_keep_where_there_are_none(recipe):
     with pytest.raises(TrainingError, match="no weight of the linear layers in its blocks is zero"):
-        run_recipe(replace(recipe, prune=None, train=replace(recipe.train, keep_zeros="on")), device=CPU)
+        run_recipe(replace(recipe, prune=None, train=replace(recipe.train, keep_zeros="on")), machine=MACHINE)
 
 
 def test_any_pruning_that_made_zeros_counts(recipe):
@@ -238,7 +241,7 @@ def test_any_pruning_that_made_zeros_counts(recipe):
     ],
 )
 def test_single_weights_stay_pruned(recipe, wanted):
-    run, trained = run_recipe(replace(recipe, prune=wanted), device=CPU)
+    run, trained = run_recipe(replace(recipe, prune=wanted), machine=MACHINE)
     check(run)
     pruning = trained.lineage["pruning"]
     # Zeros are counted, and no weight that trains is zero by chance.

@@ -1,13 +1,11 @@
 import logging
-from collections import Counter
-from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
 from prunescale.errors import AssetError, DataError
-from prunescale.training import Tokens, held_out_windows, read_tokens, training_batches
+from prunescale.training import Batches, held_out_windows, read_tokens
 
 VOCABULARY = 257
 
@@ -15,11 +13,6 @@ VOCABULARY = 257
 def write(file, content):
     file.write_bytes(content)
     return file
-
-
-def counting(n: int) -> Tokens:
-    """0, 1, 2, ...: a window shows where it was taken."""
-    return Tokens(torch.arange(n), None)
 
 
 def test_documents_are_parted_and_ended(tokenizer, tmp_path):
@@ -148,61 +141,59 @@ def test_token_files_that_are_damaged(tokenizer, tmp_path):
         assert "is no token file, or a damaged one" in refused(write(tmp_path / f"{name}.npz", content), tokenizer)
 
 
-@pytest.mark.parametrize(("n_tokens", "n_windows"), [(9, 2), (12, 2), (13, 3)])
-def test_held_out_windows_predict_each_token_but_the_first_once(n_tokens, n_windows):
-    windows = held_out_windows(counting(n_tokens), 4)
-    assert windows.shape == (n_windows, 5)
-    assert windows[:, 1:].flatten().tolist() == list(range(1, 4 * n_windows + 1))
-    assert windows[:, :-1].flatten().tolist() == list(range(4 * n_windows))
+def test_other_files_of_tokens_in_a_folder_are_domains(tokenizer, tmp_path):
+    np.savez(tmp_path / "web.npz", tokens=np.array([1, 2, 3]), bytes=5)
+    np.savez(tmp_path / "code.npz", tokens=np.array([4, 5]), bytes=6)
+    tokens = read_tokens(tmp_path, tokenizer, VOCABULARY)
+    assert (tokens.ids.tolist(), tokens.n_bytes) == ([4, 5, 1, 2, 3], 11)
+    assert tokens.domains == (("code", 0, 2), ("web", 2, 3))
 
 
-@pytest.mark.parametrize(("limit", "n_windows"), [(4, 1), (7, 1), (8, 2), (None, 4), (1000, 4)])
-def test_a_limit_counts_the_tokens_predicted(limit, n_windows):
-    assert len(held_out_windows(counting(17), 4, limit)) == n_windows
+def test_files_and_rows_name_domains(tokenizer, tmp_path):
+    (tmp_path / "web.txt").write_text("ab<|endoftext|>c")
+    (tmp_path / "code.jsonl").write_text('{"text": "d"}\n{"text": "e", "domain": "c"}\n')
+    tokens = read_tokens(tmp_path, tokenizer, VOCABULARY)
+    assert tokenizer.decode(tokens.ids) == "d<|endoftext|>e<|endoftext|>ab<|endoftext|>c<|endoftext|>"
+    assert tokens.domains == (("code", 0, 2), ("c", 2, 2), ("web", 4, 5))
 
 
-def test_too_little_to_measure_on():
-    assert len(held_out_windows(counting(5), 4)) == 1
-    with pytest.raises(DataError, match="has 4 tokens, and one window of 4 "):
-        held_out_windows(counting(4), 4)
-    with pytest.raises(DataError, match="has 100 tokens, of which 3 are to be used, and one window of 4 "):
-        held_out_windows(counting(100), 4, limit=3)
+def test_spans_beside_a_file_of_tokens(tokenizer, tmp_path):
+    for name in ("train-00000", "val-00000"):
+        np.savez(tmp_path / f"{name}.npz", tokens=np.arange(10))
+    (tmp_path / "val-spans.json").write_text('[["a", 0, 4], ["b", 4, 5], ["a", 9, 1]]')
+    assert read_tokens(tmp_path / "val-00000.npz", tokenizer, VOCABULARY).domains == (("a", 0, 4), ("b", 4, 5), ("a", 9, 1))
+    assert read_tokens(tmp_path / "train-00000.npz", tokenizer, VOCABULARY).domains == ()
+    assert read_tokens(tmp_path, tokenizer, VOCABULARY).domains == ()
+    (tmp_path / "val-spans.json").write_text('[["a", 0, 400]]')  # of several files together
+    assert read_tokens(tmp_path / "val-00000.npz", tokenizer, VOCABULARY).domains == ()
+    (tmp_path / "spans.json").write_text('[["a", 0, 4]]')
+    assert read_tokens(tmp_path / "val-00000.npz", tokenizer, VOCABULARY).domains == (("a", 0, 4),)
+    for content, words in (
+        ("[", "holds no spans"),
+        ('[["a", 0, 11]]', "has spans of 11 tokens, and there are 10"),
+        ("[[1, 2]]", "no spans"),
+    ):
+        (tmp_path / "spans.json").write_text(content)
+        with pytest.raises(DataError, match=words):
+            read_tokens(tmp_path / "val-00000.npz", tokenizer, VOCABULARY)
 
 
-def test_each_epoch_takes_each_window_once():
-    # (107 - 1) // 10 - 1 = 9 windows, of which four batches of two are taken before the next epoch begins.
-    batches = list(islice(training_batches(counting(107), 10, 2, seed=3), 400))
-    offsets = set()
-    for epoch in range(100):
-        rows = torch.cat(batches[4 * epoch : 4 * epoch + 4])
-        assert rows.shape == (8, 11)
-        assert torch.equal(rows, rows[:, :1] + torch.arange(11))  # a window is a piece of the text
-        firsts = rows[:, 0].tolist()
-        assert len(set(firsts)) == 8
-        (offset,) = {first % 10 for first in firsts}  # windows touch and do not overlap
-        offsets.add(offset)
-        if epoch == 0:
-            assert offset == 0
-    assert offsets == set(range(10))
-    taken = Counter(torch.cat(batches)[:, 0].tolist())
-    assert max(taken) + 10 <= 106
-    # Nothing is left out for good: each of 90 starts is expected 8.9 times; never at all has a chance of e^-8.9 for each but
-    # those of the first epoch's offset, 1 in 100 for all of them, and the seed is fixed.
-    assert len(taken) == 90
+def test_rows_end_with_the_tokenizers_own_end_and_text_files_as_ever(tmp_path):
+    # Text files have been parted by <|endoftext|> alone, and their tokens stay what they were.
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.WordLevel({"</s>": 0, "a": 1, "b": 2}, unk_token="a"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    words = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>")
+    rows = read_tokens(write(tmp_path / "t.jsonl", b'{"text": "a b"}\n{"text": "b"}'), words, 3)
+    text = read_tokens(write(tmp_path / "t.txt", b"a b<|endoftext|>b"), words, 3)
+    assert (rows.ids.tolist(), rows.end) == ([1, 2, 0, 2, 0], 0)
+    assert (text.ids.tolist(), text.end) == ([1, 2, 2], None)
 
 
-def test_the_order_is_the_seeds():
-    def first(seed):
-        return torch.stack(list(islice(training_batches(counting(1000), 10, 4, seed), 60)))
-
-    assert torch.equal(first(0), first(0))
-    assert not torch.equal(first(0), first(1))
-
-
-def test_too_little_to_train_on():
-    next(training_batches(counting(41), 10, 3, seed=0))
-    with pytest.raises(DataError, match="has 40 tokens, and a batch of 3 x 10 needs 41 at least"):
-        training_batches(counting(40), 10, 3, seed=0)
+def test_what_is_on_the_hub_is_tokenized_by_the_command(tokenizer):
+    assert "make shards of it with prunescale tokenize" in refused("hf:owner/name", tokenizer)
 
 
 def test_windows_begin_with_what_the_tokenizer_puts_before_any_text(tokenizer, tmp_path):
@@ -220,7 +211,7 @@ def test_windows_begin_with_what_the_tokenizer_puts_before_any_text(tokenizer, t
     assert torch.equal(tokens.ids, plain.ids)
     for cut in (
         lambda tokens: held_out_windows(tokens, 16),
-        lambda tokens: next(training_batches(tokens, 16, 4, seed=1)),
+        lambda tokens: Batches(tokens, 16, 4, seed=1).at(1),
     ):
         with_start, without = cut(tokens), cut(plain)
         assert (with_start[:, 0] == 0).all()

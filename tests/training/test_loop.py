@@ -7,10 +7,23 @@ import torch
 
 from prunescale.errors import DataError, TrainingError
 from prunescale.recipe import TrainRecipe
-from prunescale.training import Tokens, held_out_windows, loop, loss_function, mean_loss, summed_loss, train_
-from prunescale.training.loop import adamw, train_step
+from prunescale.training import (
+    Machine,
+    Progress,
+    Tokens,
+    held_out_windows,
+    loop,
+    loss_function,
+    mean_loss,
+    measure,
+    train_,
+)
+from prunescale.training.distributed import ALONE
+from prunescale.training.state import State, adamw, set_rate_
+from prunescale.training.step import Step
 
 CPU = torch.device("cpu")
+MACHINE = Machine(CPU)
 SAYING = torch.tensor(list(b"never odd or even; ")) + 1
 EASY = Tokens(SAYING.repeat(40), None)
 HELD_OUT = Tokens(SAYING.repeat(8), None)
@@ -23,7 +36,7 @@ def recipe(**entries) -> TrainRecipe:
 
 
 def train(model, **entries):
-    return train_(model, EASY, HELD_OUT, recipe(**entries), device=CPU)
+    return train_(model, EASY, HELD_OUT, recipe(**entries), machine=MACHINE)
 
 
 @torch.no_grad()
@@ -43,7 +56,7 @@ def test_the_mean_loss_is_that_of_a_plain_loop(make_model):
     expected = plain_loss(model, windows)
     for batch in (1, 3, 100):
         # float32 logits of order 10, summed in another order: 1e-6 each, and a mean of 70 of them.
-        assert mean_loss(summed_loss(model), windows, batch=batch, device=CPU) == pytest.approx(expected, abs=1e-5)
+        assert mean_loss(loss_function(model, CPU), windows, batch=batch, device=CPU) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_curve_begins_with_the_model_as_it_was(make_model):
@@ -65,22 +78,22 @@ def test_the_curve_says_where_the_schedule_stood(make_model):
         "constant",
         "constant",
         "decay",
-        "decay",
+        "annealed",
     ]
     rates = {1: 0.005, 2: 0.01, 6: 0.01, 8: 0.01 * 5 / 7, 12: 0.01 / 7}
     assert {step: at[step].learning_rate for step in rates} == pytest.approx(rates, rel=1e-12)
 
 
 def test_each_step_is_taken_at_the_schedules_rate(make_model, monkeypatch):
-    taken = []
+    taken, take = [], Step.__call__
 
-    def noting(loss, ids_BL, optimizer, learning_rate, clip, held):
-        taken.append((learning_rate, clip, tuple(ids_BL.shape)))
-        return train_step(loss, ids_BL, optimizer, learning_rate, clip, held)
+    def noting(step, ids_BL):
+        taken.append((step.state.optimizer.param_groups[0]["lr"], step.clip, tuple(ids_BL.shape)))
+        return take(step, ids_BL)
 
-    monkeypatch.setattr(loop, "train_step", noting)
+    monkeypatch.setattr(Step, "__call__", noting)
     entries = recipe(tokens=256, warmup_tokens=128, decay_fraction=0.25, clip=0.5)
-    train_(make_model(), EASY, HELD_OUT, entries, device=CPU)
+    train_(make_model(), EASY, HELD_OUT, entries, machine=MACHINE)
     assert taken == [(rate, 0.5, (4, 17)) for rate in (0.005, 0.01, 0.01, 0.005)]
 
 
@@ -103,16 +116,16 @@ def test_training_twice_is_the_same_to_the_last_bit(make_model):
 
 def test_the_first_pass_before_the_clock_changes_nothing(make_model, monkeypatch):
     with_it = [point.loss for point in train(make_model()).points]
-    monkeypatch.setattr(loop, "compile_backward", lambda *arguments: None)
+    monkeypatch.setattr(loop, "thrown_away", lambda *arguments: None)
     assert [point.loss for point in train(make_model()).points] == with_it
 
 
 def test_seconds_are_those_of_training_alone(make_model, monkeypatch):
-    def slow_mean_loss(*arguments, **options):
+    def slow_measure(*arguments, **options):
         time.sleep(0.15)
-        return mean_loss(*arguments, **options)
+        return measure(*arguments, **options)
 
-    monkeypatch.setattr(loop, "mean_loss", slow_mean_loss)
+    monkeypatch.setattr(loop, "measure", slow_measure)
     began = time.perf_counter()
     curve = train(make_model())
     whole = time.perf_counter() - began
@@ -132,9 +145,8 @@ def test_steps_and_points_are_told_as_they_come(make_model):
         EASY,
         HELD_OUT,
         recipe(n_measurements=2, first_measurement=128, tokens=192),
-        device=CPU,
-        on_step=told.append,
-        on_point=told.append,
+        machine=MACHINE,
+        progress=Progress(step=told.append, point=told.append),
     )
     assert told == [curve.points[0], 64, 128, curve.points[1], 192, curve.points[2]]
 
@@ -145,7 +157,7 @@ def test_a_model_with_dropout_is_measured_without(make_model):
 
 
 def test_a_loss_that_is_no_number_ends_it(make_model):
-    with pytest.raises(TrainingError, match=r"loss is nan after [\d,]+ tokens at learning rate 1e\+30: nothing was stored; try"):
+    with pytest.raises(TrainingError, match=r"is nan after [\d,]+ tokens at learning rate 1e\+30: nothing was stored; try"):
         train(make_model(), learning_rate=1e30)
     damaged = make_model()
     damaged.model.norm.weight.data[0] = math.nan
@@ -155,19 +167,24 @@ def test_a_loss_that_is_no_number_ends_it(make_model):
 
 def test_too_little_text(make_model):
     with pytest.raises(DataError, match="The held-out text has 16 tokens"):
-        train_(make_model(), EASY, Tokens(EASY.ids[:16], None), recipe(), device=CPU)
+        train_(make_model(), EASY, Tokens(EASY.ids[:16], None), recipe(), machine=MACHINE)
     with pytest.raises(DataError, match=r"The training text has 80 tokens, and a batch of 4 x 16 needs 81"):
-        train_(make_model(), Tokens(EASY.ids[:80], None), HELD_OUT, recipe(), device=CPU)
+        train_(make_model(), Tokens(EASY.ids[:80], None), HELD_OUT, recipe(), machine=MACHINE)
 
 
 def test_the_gradient_is_clipped():
     # Of 3 a + 4 b the gradient is (3, 4), of length 5; cut to length 1 and times a rate of a half it is (0.3, 0.4).
     weight = torch.nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.SGD([weight], lr=9.0)
-    mean = train_step(lambda ids: 2 * (3 * weight[0] + 4 * weight[1]), torch.zeros(1, 3), optimizer, 0.5, clip=1.0)
-    assert float(mean) == 0
+    set_rate_(optimizer, 0.5)
+
+    def step(clip):
+        loss = lambda ids: 2 * (3 * weight[0] + 4 * weight[1])  # noqa: E731
+        return Step(loss, State(None, optimizer, []), clip, ALONE)(torch.zeros(1, 3))
+
+    assert step(1.0).tolist() == [0.0, 5.0]
     assert weight.tolist() == pytest.approx([-0.3, -0.4], rel=1e-5)  # torch adds 1e-6 to the length that it divides by
-    train_step(lambda ids: 2 * (3 * weight[0] + 4 * weight[1]), torch.zeros(1, 3), optimizer, 0.5, clip=10.0)
+    step(10.0)
     assert weight.tolist() == pytest.approx([-1.8, -2.4], rel=1e-5)  # not cut: (1.5, 2.0) more
 
 
@@ -177,7 +194,11 @@ def test_weight_decay_is_for_matrices(make_model, tied):
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in model.parameters()]
     optimizer = adamw(model, recipe(learning_rate=0.1, weight_decay=0.5, beta1=0.8, beta2=0.99))
+    set_rate_(optimizer, 0.1)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        parameter.grad = gradient
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.99)}
     optimizer.step()
     for name, parameter in model.named_parameters():
@@ -202,7 +223,7 @@ def test_on_a_cpu_only_who_asks_gets_a_compiled_loss(make_model, monkeypatch, wa
     calls = []
     monkeypatch.setattr(torch, "compile", lambda function, **options: calls.append(function) or function)
     train(make_model(), tokens=64, compile=wanted)
-    assert len(calls) == compiled
+    assert len(calls) == 2 * compiled  # the loss to train on, and those to measure
 
 
 def test_a_model_in_another_dtype_is_trained_in_float32(make_model):
@@ -217,9 +238,9 @@ def test_a_model_in_another_dtype_is_trained_in_float32(make_model):
 def test_ten_compiled_steps_on_a_gpu_are_those_of_a_cpu(make_model):
     entries = recipe(tokens=640, learning_rate=0.003, first_measurement=64, n_measurements=10)
     device = torch.device("cuda")
-    on_cpu = train_(make_model(), EASY, HELD_OUT, entries, device=CPU)
+    on_cpu = train_(make_model(), EASY, HELD_OUT, entries, machine=MACHINE)
     model = make_model()
-    on_gpu = train_(model, EASY, HELD_OUT, entries, device=device)
+    on_gpu = train_(model, EASY, HELD_OUT, entries, machine=Machine(device))
     assert next(model.parameters()).device.type == "cuda"
     assert [point.n_tokens for point in on_gpu.points] == [point.n_tokens for point in on_cpu.points]
     # bfloat16 against float32: on an H200 the losses, of 6 to 4 nats, were 0.0042 apart at the most. One step more or less is 0.1.

@@ -1,12 +1,18 @@
+from functools import partial
+
 import pytest
 import torch
 
 from prunescale.errors import TrainingError
 from prunescale.recipe import TrainRecipe
-from prunescale.training import Tokens, held_out_windows, held_zeros, mean_loss, summed_loss, train_, training_batches
-from prunescale.training.loop import adamw, train_step
+from prunescale.training import Batches, Machine, Tokens, held_out_windows, held_zeros, loss_function, mean_loss, train_
+from prunescale.training.distributed import ALONE
+from prunescale.training.objective import Computing, summed_loss
+from prunescale.training.state import State, adamw, set_rate_
+from prunescale.training.step import Step
 
 CPU = torch.device("cpu")
+MACHINE = Machine(CPU)
 SAYING = torch.tensor(list(b"never odd or even; ")) + 1
 EASY = Tokens(SAYING.repeat(40), None)
 HELD_OUT = Tokens(SAYING.repeat(8), None)
@@ -40,7 +46,7 @@ def zeros_of(model):
 def test_zeros_stay_and_the_rest_trains(sparse, dtype):
     before = {name: parameter.detach().clone() for name, parameter in sparse.named_parameters()}
     assert torch.equal(zeros_of(sparse)["model.layers.0.mlp.up_proj.weight"][7, :8], torch.tensor([0, 1, 1, 0] * 2).bool())
-    curve = train_(sparse, EASY, HELD_OUT, TrainRecipe(**{**vars(RECIPE), "dtype": dtype}), device=CPU, keep_zeros=True)
+    curve = train_(sparse, EASY, HELD_OUT, TrainRecipe(**{**vars(RECIPE), "dtype": dtype}), machine=MACHINE, keep_zeros=True)
     for name, parameter in sparse.named_parameters():
         zero = before[name] == 0
         assert torch.equal(parameter == 0, zero), name
@@ -49,7 +55,7 @@ def test_zeros_stay_and_the_rest_trains(sparse, dtype):
 
 
 def test_without_being_told_the_zeros_grow_back(sparse):
-    train_(sparse, EASY, HELD_OUT, RECIPE, device=CPU)
+    train_(sparse, EASY, HELD_OUT, RECIPE, machine=MACHINE)
     assert not any(zero.any() for name, zero in zeros_of(sparse).items() if is_linear(name))
 
 
@@ -57,15 +63,15 @@ def plain_curve(model) -> list[float]:
     """The losses before training and after each of its steps, by AdamW as it is written down (Loshchilov and Hutter 2019,
     algorithm 2), on the weights that are not zero alone."""
     windows = held_out_windows(HELD_OUT, 16)
-    batches = training_batches(EASY, 16, 4, RECIPE.seed)
+    batches = Batches(EASY, 16, 4, RECIPE.seed)
     names = [name for name, _ in model.named_parameters()]
     parameters = dict(model.named_parameters())
     trains = {name: parameters[name] != 0 if is_linear(name) else torch.ones_like(parameters[name], dtype=bool) for name in names}
     first = {name: torch.zeros(int(trains[name].sum())) for name in names}
     second = {name: torch.zeros(int(trains[name].sum())) for name in names}
-    losses = [mean_loss(summed_loss(model), windows, batch=4, device=CPU)]
+    losses = [mean_loss(loss_function(model, CPU), windows, batch=4, device=CPU)]
     for step in range(1, 7):
-        ids = next(batches)
+        ids = batches.at(step)
         logits = model(input_ids=ids[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
         gradients = dict(zip(names, torch.autograd.grad(loss, [parameters[name] for name in names]), strict=True))
@@ -80,7 +86,7 @@ def plain_curve(model) -> list[float]:
             weight = parameters[name].data[trains[name]]
             decay = 0.1 if parameters[name].ndim == 2 else 0.0
             parameters[name].data[trains[name]] = weight - 0.01 * (mean / (spread.sqrt() + 1e-8) + decay * weight)
-        losses.append(mean_loss(summed_loss(model), windows, batch=4, device=CPU))
+        losses.append(mean_loss(loss_function(model, CPU), windows, batch=4, device=CPU))
     return losses
 
 
@@ -88,7 +94,7 @@ def test_the_curve_is_that_of_training_the_other_weights_alone(sparse, make_mode
     expected_of = make_model(tied=False)
     expected_of.load_state_dict(sparse.state_dict())
     expected = plain_curve(expected_of)
-    curve = train_(sparse, EASY, HELD_OUT, RECIPE, device=CPU, keep_zeros=True)
+    curve = train_(sparse, EASY, HELD_OUT, RECIPE, machine=MACHINE, keep_zeros=True)
     # The same float32 arithmetic in another order, six steps long; AdamW divides tiny gradients by their size.
     assert [point.loss for point in curve.points] == pytest.approx(expected, abs=2e-4)
     assert expected[0] - expected[-1] > 0.1
@@ -97,7 +103,9 @@ def test_the_curve_is_that_of_training_the_other_weights_alone(sparse, make_mode
 def test_clipping_and_moments_know_nothing_of_weights_that_are_held(sparse):
     optimizer = adamw(sparse, RECIPE)
     held = held_zeros(sparse)
-    train_step(summed_loss(sparse), next(training_batches(EASY, 16, 4, 0)), optimizer, 0.01, 1.0, held)
+    set_rate_(optimizer, 0.01)
+    loss = partial(summed_loss, sparse, how=Computing(torch.float32))
+    Step(loss, State(sparse, optimizer, held), 1.0, ALONE)(Batches(EASY, 16, 4, 0).at(1))
     for weight, keep in held:
         for moment in ("exp_avg", "exp_avg_sq"):
             assert not optimizer.state[weight][moment][~keep].any()
@@ -105,23 +113,17 @@ def test_clipping_and_moments_know_nothing_of_weights_that_are_held(sparse):
 
     # Of 3 a + 4 b with b held at zero the gradient is (3, 0), of length 3; cut to length 1 it is (1, 0).
     pair = torch.nn.Parameter(torch.tensor([1.0, 0.0]))
-    train_step(
-        lambda ids: 2 * (3 * pair[0] + 4 * pair[1]),
-        torch.zeros(1, 3),
-        torch.optim.SGD([pair]),
-        0.5,
-        1.0,
-        [(pair, pair.detach() != 0)],
-    )
+    state = State(None, torch.optim.SGD([pair], lr=0.5), [(pair, pair.detach() != 0)])
+    Step(lambda ids: 2 * (3 * pair[0] + 4 * pair[1]), state, 1.0, ALONE)(torch.zeros(1, 3))
     assert pair.tolist() == pytest.approx([0.5, 0.0], rel=1e-5)  # torch adds 1e-6 to the length that it divides by
 
 
 def test_an_optimiser_that_would_move_a_weight_without_a_gradient_does_not():
     pair = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
-    optimizer = torch.optim.SGD([pair], momentum=0.9)
+    optimizer = torch.optim.SGD([pair], lr=0.5, momentum=0.9)
 
     def step(held=()):
-        train_step(lambda ids: 2 * pair.sum(), torch.zeros(1, 3), optimizer, 0.5, 10.0, held)
+        Step(lambda ids: 2 * pair.sum(), State(None, optimizer, held), 10.0, ALONE)(torch.zeros(1, 3))
 
     step()
     pair.data[1] = 0
@@ -145,7 +147,7 @@ def test_zeros_that_are_not_there_cannot_be_kept(make_model):
     with pytest.raises(
         TrainingError, match="no weight of the linear layers in its blocks is zero: prune it by a method"
     ) as refused:
-        train_(make_model(), EASY, HELD_OUT, RECIPE, device=CPU, keep_zeros=True)
+        train_(make_model(), EASY, HELD_OUT, RECIPE, machine=MACHINE, keep_zeros=True)
     assert "\n" not in str(refused.value)
 
 
@@ -153,6 +155,6 @@ def test_zeros_that_are_not_there_cannot_be_kept(make_model):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_zeros_stay_on_a_gpu(sparse):
     before = zeros_of(sparse)
-    curve = train_(sparse, EASY, HELD_OUT, RECIPE, device=torch.device("cuda"), keep_zeros=True)
+    curve = train_(sparse, EASY, HELD_OUT, RECIPE, machine=Machine(torch.device("cuda")), keep_zeros=True)
     assert all(torch.equal(zero.cpu(), before[name]) for name, zero in zeros_of(sparse).items())
     assert curve.points[-1].loss < curve.points[0].loss - 0.1

@@ -114,16 +114,20 @@ def run_or_find(wanted: "Recipe", store: Path, number: str, quiet: bool) -> "Run
     from prunescale.cli.output import training_progress
     from prunescale.runs import Store
     from prunescale.sweep import run_recipe
+    from prunescale.training import Machine
 
     with Store.create(store) as kept:
         found = kept.find(wanted.hash)
     if found:
         return found
+    assert wanted.base
     assert wanted.prune
     assert wanted.prune.rate
     title = f"{number}: {wanted.base.removeprefix('embedded:')} {100 * wanted.prune.rate:g} % pruned"
     with training_progress(title, wanted.train.tokens, quiet) as progress:
-        run, _ = run_recipe(wanted, device=options.chosen_device("cpu"), progress=progress)
+        done = run_recipe(wanted, machine=Machine(options.chosen_device("cpu")), progress=progress)
+    assert done  # this process is the only one
+    run, _ = done
     with Store.create(store) as kept:
         kept.add(run)
     if not quiet:

@@ -20,6 +20,7 @@ from prunescale.cli.plan import plan
 from prunescale.cli.prune import prune
 from prunescale.cli.rehearse import rehearse
 from prunescale.cli.runs import runs
+from prunescale.cli.tokenize import tokenize
 from prunescale.cli.train import train
 from prunescale.errors import PrunescaleError
 
@@ -33,7 +34,7 @@ def prunescale() -> None:
     """Scaling laws for pruned language models: prune, post-train, fit, and plan how many tokens are worth their cost."""
 
 
-for command in (audit, compare, demo, fit, inspect, laws, plan, prune, rehearse, runs, train):
+for command in (audit, compare, demo, fit, inspect, laws, plan, prune, rehearse, runs, tokenize, train):
     prunescale.add_command(command)
 
 

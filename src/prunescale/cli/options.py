@@ -48,6 +48,17 @@ class Count(click.ParamType):
         return round(number)
 
 
+class Counts(click.ParamType):
+    """Whole numbers with commas between: 7.5M,15M,30M."""
+
+    name = "counts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(Count().convert(part.strip(), param, ctx) for part in value.split(","))
+
+
 class Setting(click.ParamType):
     """A constant and its value: E=0."""
 
@@ -61,7 +72,7 @@ class Setting(click.ParamType):
             self.fail(f"{value!r} is no constant with a value; write it like E=0.", param, ctx)
 
 
-COUNT, SETTING = Count(), Setting()
+COUNT, COUNTS, SETTING = Count(), Counts(), Setting()
 
 
 def points(command: Any) -> Any:

@@ -85,34 +85,42 @@ def span(ends: Sequence[float] | None) -> str:
 
 
 @contextmanager
-def training_progress(title: str, n_tokens: int, quiet: bool) -> "Iterator[Progress]":
-    """A bar on standard error while a recipe runs, with the last measured loss; a line a measurement where that is no terminal."""
+def training_progress(title: str, n_tokens: int, quiet: bool, peak: "Callable[[], float] | None" = None) -> "Iterator[Progress]":
+    """A line on standard error while a recipe runs, with a bar, the losses, the speed and the time left; a line a measurement where that
+    is no terminal. peak: measures how many operations a second the device can do; it is asked when a training begins, and only where
+    somebody looks."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
 
     from prunescale import sweep
+    from prunescale.cli.speedometer import Speedometer, line
 
     console = Console(stderr=True)
-    layout = (
-        "{task.description}",
-        BarColumn(24),
-        "{task.percentage:>3.0f}%",
-        TimeRemainingColumn(compact=True),
-        "{task.fields[loss]}",
-    )
-    columns = [TextColumn(part, markup=False) if isinstance(part, str) else part for part in layout]
+    speed = Speedometer(n_tokens)
     in_lines = not (quiet or console.is_terminal)
-    with Progress(*columns, console=console, transient=True, disable=quiet or in_lines) as bar:
-        task = bar.add_task(title, total=n_tokens, loss="")
+
+    class Line(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            width, bar = console.width - 1, "=." if console.options.ascii_only else "━·"
+            return Text(line(width, task.description, min(1.0, speed.n_tokens / n_tokens), speed.figures, bar), no_wrap=True)
+
+    with Progress(Line(), console=console, transient=True, disable=quiet or in_lines) as shown:
+        task = shown.add_task(title, total=n_tokens)
+
+        def begun(done: int, flops_per_token: float) -> None:
+            speed.begin(done, flops_per_token, peak() if peak and not shown.disable else None)
 
         def measured(point: "Point") -> None:
-            bar.update(task, loss=f"loss {point.loss:.3f}")
+            speed.measured(point.loss)
             if in_lines:
                 click.echo(f"{title}: {point.n_tokens:,} of {n_tokens:,} tokens, loss {point.loss:.4f}", err=True)
 
         yield sweep.Progress(
-            stage=lambda words: bar.update(task, description=f"{title}: {words}"),
-            step=lambda done: bar.update(task, completed=done),
+            stage=lambda words: shown.update(task, description=f"{title}: {words}"),
+            begin=begun,
+            step=speed.step,
+            train_loss=speed.trained,
             point=measured,
         )
 

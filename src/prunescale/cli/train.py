@@ -30,9 +30,19 @@ from prunescale.cli import options
 @click.option("--first-measurement", type=options.COUNT, help="Tokens at the first of them. [default: a hundredth of all]")
 @click.option("--held-out-tokens", type=options.COUNT, help="How many held-out tokens to measure on. [default: all]")
 @click.option("--seed", type=int, help="Of the order of the data. [default: 0]")
+@click.option(
+    "--cooldowns", type=options.COUNTS, help="Token counts, with commas: a branch ends at each, its learning rate at zero."
+)
+@click.option("--teacher", help="Learn from this model; parent is the one before pruning. More: --set distill.weight=0.5.")
+@click.option("--sparsity", type=float, help="Prune while training to this share of zeros. More: --set sparse.start=0.25.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any line of the recipe, such as train.decay=cosine.")
 @click.option("--loss-before", type=float, help="Loss before pruning, if known. [default: measured]")
 @click.option("--store", default="runs.db", show_default=True, help="Where the run is kept; made if it isn't there.")
 @click.option("--save", "save_to", help="New folder for the trained model.")
+@click.option("--checkpoints", help="Folder for measurements and checkpoints: a run that was cut off goes on from there.")
+@click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints.")
+@click.option("--part-tokens", type=options.COUNT, help="Tokens computed at once, for memory. [default: all of a step]")
+@click.option("--recompute", is_flag=True, help="Compute blocks again in the backward pass: less memory, a third more time.")
 @options.device
 @options.as_json
 @options.needs("train", "torch", "transformers", "safetensors")
@@ -42,18 +52,24 @@ def train(
     loss_before: float | None,
     store: str,
     save_to: str | None,
+    checkpoints: str | None,
+    checkpoint_minutes: float,
+    part_tokens: int | None,
+    recompute: bool,
     device: str,
     as_json: bool,
     **flags: Any,
 ) -> None:
     """Train MODEL further, pruned first if wanted, and keep its loss curve.
 
-    MODEL is what `prunescale prune` takes or has written. Where it was pruned, the loss before pruning is measured on its base.
+    MODEL is what `prunescale prune` takes or has written. Where it was pruned, the loss before pruning is measured on its base. A recipe
+    with a section [model] makes one from nothing. On several GPUs: `torchrun --nproc-per-node 2 --no-python prunescale train ...`.
     """
     from prunescale.cli.output import print_facts, print_json, training_progress
     from prunescale.models import refuse_to_overwrite, save
     from prunescale.runs import Store
     from prunescale.sweep import run_recipe
+    from prunescale.training import Machine, ranks_of_torchrun
 
     # What is wrong with these should show before the training, not after.
     recipe = recipe_from(recipe_file, model, flags)
@@ -64,12 +80,14 @@ def train(
         refuse_folder(Path(save_to))
         refuse_to_overwrite(save_to)
     refuse_store(Path(store))
-    title = Path(recipe.base).name
-    with (
-        options.enough_memory("give a smaller --batch-tokens"),
-        training_progress(title, recipe.train.tokens, as_json) as progress,
-    ):
-        run, trained = run_recipe(recipe, device=place, loss_before=loss_before, progress=progress)
+    title = Path(recipe.base).name if recipe.base else f"llama-{recipe.model.layers}x{recipe.model.hidden_size}"
+    with options.enough_memory("give a smaller --part-tokens, or --recompute"), ranks_of_torchrun(place) as (ranks, own_place):
+        machine = Machine(own_place, ranks, part_tokens, recompute, 60 * checkpoint_minutes)
+        with training_progress(title, recipe.train.tokens, as_json or not ranks.is_first) as progress:
+            done = run_recipe(recipe, machine=machine, loss_before=loss_before, keep_in=checkpoints, progress=progress)
+    if done is None:  # the first process tells and keeps
+        return
+    run, trained = done
     if save_to:  # first, so that the store stays as it was where the model cannot be written
         save(trained, save_to, dtype=trained.dtype)
     with Store.create(store) as runs:
@@ -120,6 +138,9 @@ SETTINGS = {
     "first_measurement": "train.first_measurement",
     "held_out_tokens": "train.held_out_tokens",
     "seed": "train.seed",
+    "cooldowns": "train.cooldowns",
+    "teacher": "distill.teacher",
+    "sparsity": "sparse.sparsity",
 }
 """Which line of a recipe each option overrides."""
 
@@ -139,33 +160,59 @@ def recipe_from(file: Path | None, model: str | None, flags: dict[str, Any]) -> 
 def checked_recipe(file: Path | None, model: str | None, flags: dict[str, Any]) -> Any:
     from prunescale.recipe import Recipe, overridden, with_overrides
 
-    overrides = {SETTINGS[name]: value for name, value in flags.items() if value is not None}
+    overrides = {SETTINGS[name]: value for name, value in flags.items() if name in SETTINGS and value is not None}
+    overrides |= dict(map(setting, flags.get("settings") or ()))
     if model:
         overrides["base"] = model
-    if not (file or model):
+    if not (file or model or "model.layers" in overrides):
         raise click.UsageError("Give the MODEL to train, or a recipe that names it with --recipe.")
     if file:
         return with_overrides(Recipe.from_toml(file), overrides)
     return Recipe.from_dict(overridden({"train": {}}, overrides))
 
 
+def setting(text: str) -> tuple[str, Any]:
+    """KEY and VALUE of a --set option; a value that is not TOML is a string."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise click.UsageError(f"--set {text}: write KEY=VALUE, such as train.decay=cosine.")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
 def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
     from prunescale.amounts import short
 
     pruned = run.pruning_method is not None
-    before = f"{run.loss_before:.4f} before pruning, " if pruned else ""
+    before = f"{run.loss_before:.4f} before pruning, " if pruned and run.loss_before is not None else ""
     n_between = run.inputs.get("n_tokens_between", 0)
     between = f" and {short(n_between)} between prunings" if n_between else ""
     sparsity = run.inputs.get("sparsity")
     zeros = f", {sparsity:.2%} of the weights of the linear layers in the blocks zero" if sparsity is not None else ""
+    ends = [point for point in run.points if point.phase == "annealed"]
+    annealed = ", ".join(f"{point.loss:.4f} after {short(point.n_tokens)}" for point in ends)
+    bits = f" ({run.bits_per_byte:.4f} bits per byte)" if run.bits_per_byte is not None else ""
     facts = {
         "Run": f"{run.id}, {run.name}",
         "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head"
         + (f" ({run.n_params_before:,} before pruning)" if pruned else "")
         + zeros,
-        "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end, nats per token",
+        "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end{bits}, nats per token",
         "Trained": f"{short(run.n_tokens)} tokens{between} in {run.seconds:,.0f} s, "
         f"{short(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
         "Kept in": store,
     }
+    if len(ends) > 1 or (ends and ends[0] is not run.points[-1]):
+        facts["Annealed"] = f"{annealed} tokens"
+    if run.points[-1].domains:
+        facts["By domain"] = ", ".join(f"{name} {loss:.4f}" for name, loss in run.points[-1].domains.items())
+    if "n_params_average" in run.inputs:
+        facts["Linear weights"] = (
+            f"{short(run.n_params_linear)} at first, {short(run.inputs['n_params_average'])} averaged over the tokens, "
+            f"{short(run.inputs['n_params_final'])} in the end; {run.inputs['flops_sparse']:.2e} FLOPs at 6 N(t) a token"
+        )
     return {**facts, "Saved in": save_to} if save_to else facts

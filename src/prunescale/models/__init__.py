@@ -5,6 +5,7 @@ from prunescale.models.card import size_change
 from prunescale.models.checkpoint import Checkpoint, ModelFolder, load, named_from_anywhere, read_folder, save, weights_to_load
 from prunescale.models.families import FAMILIES, Family, Part, family_of, shape_of
 from prunescale.models.folder import LINEAGE_FILE, WeightsWriter, new_folder, refuse_to_overwrite, write_beside
+from prunescale.models.fresh import made_from_nothing
 from prunescale.models.skeleton import assign_, skeleton_of
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "assign_",
     "family_of",
     "load",
+    "made_from_nothing",
     "named_from_anywhere",
     "new_folder",
     "read_folder",

@@ -6,7 +6,7 @@ by prunescale.runs.importers.
 
 from prunescale.runs.export import runs_to_csv, runs_to_json
 from prunescale.runs.reading import read_csv, read_json, read_runs, runs_from_csv, runs_from_json
-from prunescale.runs.record import Kind, Phase, Point, Run
+from prunescale.runs.record import Kind, Phase, Point, Run, average_over
 from prunescale.runs.store import Store
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Point",
     "Run",
     "Store",
+    "average_over",
     "read_csv",
     "read_json",
     "read_runs",

@@ -3,14 +3,18 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from prunescale.runs.record import Point, Run
 
-FORMATS = ("prunescale runs 1", "prunescale runs 2")
-"""A reader that finds another says so instead of guessing. The second may leave fields unknown and has `inputs`."""
+FORMATS = ("prunescale runs 1", "prunescale runs 2", "prunescale runs 3")
+"""A reader that finds another says so instead of guessing. The second may leave fields unknown and has `inputs`, the third has the
+weights left while a model was pruned in training, and losses by domain."""
+
+YOUNG_FIELDS = {"inputs", "n_params_left", "domains"}
+"""What the first or the second format had not."""
 
 POINT_FIELDS = tuple(field.name for field in fields(Point))
 RUN_FIELDS = tuple(field.name for field in fields(Run) if field.name not in ("recipe", "versions", "inputs", "points"))
@@ -18,9 +22,10 @@ CSV_NAMES = {"id": "run", "flops": "run_flops", "seconds": "run_seconds"}
 """What fields of a run are called in a CSV, where they could be taken for a point's."""
 
 
-def csv_header(inputs: Sequence[str] = ()) -> list[str]:
+def csv_header(inputs: Sequence[str] = (), without: Collection[str] = ()) -> list[str]:
     """The columns of a CSV of runs: their fields, their further inputs, and a point's fields."""
-    return [*(CSV_NAMES.get(name, name) for name in RUN_FIELDS), *inputs, *POINT_FIELDS]
+    of_run = [CSV_NAMES.get(name, name) for name in RUN_FIELDS if name not in without]
+    return [*of_run, *inputs, *(name for name in POINT_FIELDS if name not in without)]
 
 
 def runs_to_csv(runs: Sequence[Run]) -> str:
@@ -30,9 +35,14 @@ def runs_to_csv(runs: Sequence[Run]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(csv_header(inputs))
     for run in runs:
-        of_run = [getattr(run, name) for name in RUN_FIELDS] + [run.inputs.get(name) for name in inputs]
-        writer.writerows(of_run + [getattr(point, name) for name in POINT_FIELDS] for point in run.points)
+        of_run = [_cell(getattr(run, name)) for name in RUN_FIELDS] + [run.inputs.get(name) for name in inputs]
+        writer.writerows(of_run + [_cell(getattr(point, name)) for name in POINT_FIELDS] for point in run.points)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """JSON for what is more than one value, and nothing for none of them."""
+    return (_dumps(value) if value else None) if isinstance(value, dict | tuple) else value
 
 
 def runs_to_json(runs: Sequence[Run]) -> str:
@@ -42,10 +52,15 @@ def runs_to_json(runs: Sequence[Run]) -> str:
 
 
 def _record_to_json(run: Run) -> str:
-    content = asdict(run)
-    points = ",\n".join(f"    {_dumps(point)}" for point in content.pop("points"))
+    content = without_empty(asdict(run))
+    points = ",\n".join(f"    {_dumps(without_empty(point))}" for point in content.pop("points"))
     lines = [f"  {_dumps(name)}: {_dumps(value)}," for name, value in content.items()]
     return "\n".join([" {", *lines, '  "points": [', points, "  ]", " }"])
+
+
+def without_empty(content: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record; of the young ones that are more than one value, those that have any."""
+    return {name: value for name, value in content.items() if value or name not in ("n_params_left", "domains")}
 
 
 def _dumps(value: Any) -> str:

@@ -126,7 +126,24 @@ def allow_unknowns(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX runs_recipe_hash ON runs (recipe_hash)")  # the old one went with its table
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [create_runs, create_points, index_recipe_hash, allow_unknowns]
+def keep_domains_and_trajectories(connection: sqlite3.Connection) -> None:
+    """Losses by domain, and the weights left while a model is pruned in training, both JSON. The last point of one of our own runs, if its
+    rate had been falling, is the end of the fall: such points were called decay, as those before them are."""
+    connection.execute("ALTER TABLE runs ADD COLUMN n_params_left TEXT NOT NULL DEFAULT '[]'")
+    connection.execute("ALTER TABLE points ADD COLUMN domains TEXT NOT NULL DEFAULT '{}'")
+    connection.execute("""
+        UPDATE points SET phase = 'annealed' WHERE phase = 'decay'
+        AND position = (SELECT max(position) FROM points AS others WHERE others.run_id = points.run_id)
+        AND (SELECT recipe_hash FROM runs WHERE runs.id = points.run_id) IS NOT NULL""")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    create_runs,
+    create_points,
+    index_recipe_hash,
+    allow_unknowns,
+    keep_domains_and_trajectories,
+]
 
 
 def version(connection: sqlite3.Connection) -> int:

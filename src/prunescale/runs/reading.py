@@ -3,16 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prunescale.errors import StoreError
 from prunescale.fields import fits, in_words, read
 from prunescale.runs.check import check
-from prunescale.runs.export import CSV_NAMES, FORMATS, POINT_FIELDS, RUN_FIELDS, csv_header
+from prunescale.runs.export import CSV_NAMES, FORMATS, POINT_FIELDS, RUN_FIELDS, YOUNG_FIELDS, csv_header
 from prunescale.runs.record import Point, Run
 from prunescale.runs.store import Store
 
@@ -74,13 +75,18 @@ def _typed(cls: type[Run] | type[Point], record: Any, where: str) -> dict[str, A
     types = {field.name: field.type for field in fields(cls)}
     if unknown := sorted(record.keys() - types.keys()):
         raise StoreError(f"{where}: {unknown[0]} is not a known field.")
-    if missing := sorted(types.keys() - record.keys() - {"inputs"}):  # which the first format had not
+    if missing := sorted(types.keys() - record.keys() - YOUNG_FIELDS):
         raise StoreError(f"{where}: {missing[0]} is missing.")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    values = {name: _tuples(value) for name, value in record.items()}
     for name, value in values.items():
         if not fits(value, types[name]):
             raise StoreError(f"{where}: {name} is {value!r}; it must be {in_words(types[name])}.")
     return {name: float(value) if isinstance(value, int) and _is_float(types[name]) else value for name, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """The value with its lists, and those in them, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _is_float(annotation: Any) -> bool:
@@ -92,8 +98,10 @@ def runs_from_csv(text: str) -> list[Run]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows, [])
-        inputs = header[len(RUN_FIELDS) : len(header) - len(POINT_FIELDS)]
-        if header != csv_header(inputs):
+        without = () if POINT_FIELDS[-1] in header else YOUNG_FIELDS  # what an older prunescale wrote
+        n_before, n_after = (sum(name not in without for name in names) for names in (RUN_FIELDS, POINT_FIELDS))
+        inputs = header[n_before : len(header) - n_after]
+        if header != csv_header(inputs, without):
             raise StoreError(
                 "These are no exported runs; needed is what `prunescale runs export --format csv` writes. "
                 "For another table there is `prunescale runs import --from table`."
@@ -114,14 +122,32 @@ def _cells(header: list[str], row: list[str], line: int) -> dict[str, str]:
 def _run_of_cells(rows: list[dict[str, str]], inputs: Iterable[str]) -> Run:
     first = rows[0]
     run = Run(
-        **{field.name: _read(first, CSV_NAMES.get(field.name, field.name), field.type) for field in _fields_of(Run, RUN_FIELDS)},
+        **_values(first, _fields_of(Run, RUN_FIELDS), CSV_NAMES),
         recipe={},
         versions={},
         inputs={name: _read(first, name, float) for name in inputs if first[name]},
-        points=tuple(Point(**{field.name: _read(row, field.name, field.type) for field in fields(Point)}) for row in rows),
+        points=tuple(Point(**_values(row, fields(Point))) for row in rows),
     )
     check(run)
     return run
+
+
+def _values(row: dict[str, str], of: Iterable[Any], names: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The fields of a record in a row; those that it leaves empty and that are more than one value, left out."""
+    cells = {field: names.get(field.name, field.name) for field in of}
+    many = {field for field in cells if field.default_factory is not MISSING or isinstance(field.default, tuple)}
+    return {
+        field.name: _many(row, name) if field in many else _read(row, name, field.type)
+        for field, name in cells.items()
+        if field not in many or row.get(name)
+    }
+
+
+def _many(row: dict[str, str], name: str) -> Any:
+    try:
+        return _tuples(json.loads(row[name]))
+    except (ValueError, RecursionError):
+        raise StoreError(f"line {row['line']}: {name} is {row[name]!r}; it must be JSON.") from None
 
 
 def _fields_of(cls: type[Run], names: Iterable[str]) -> Any:

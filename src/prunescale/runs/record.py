@@ -1,10 +1,12 @@
 """What a run leaves behind: everything needed to fit a law to it, to repeat it and to price it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import log
 from typing import Any, Literal
 
 Kind = Literal["post-training", "pre-training"]
-Phase = Literal["before", "warm-up", "constant", "decay"]
+Phase = Literal["before", "warm-up", "constant", "decay", "annealed"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,8 @@ class Point:
 
     n_tokens: tokens trained on so far, repeats counted. loss: held-out loss, nats per token. learning_rate: of the step just
     done (0 before the first). phase: where the learning-rate schedule stood; a constant-rate checkpoint and an annealed end are
-    not the same thing, and a fit must know which it has. seconds: of training alone, evaluations left out. None: nobody knows.
+    not the same thing, and a fit must know which it has. annealed: the rate has fallen to its end, which makes a finished model.
+    seconds: of training alone, evaluations left out. None: nobody knows. domains: the loss of each part of the held-out text.
     """
 
     n_tokens: int
@@ -21,6 +24,7 @@ class Point:
     learning_rate: float | None
     phase: Phase
     seconds: float | None
+    domains: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class Run:
     # What else a law reads that is one number for the whole run: sparsity, n_params_average, unique_tokens.
     inputs: dict[str, float] = field(default_factory=dict)
 
+    # (tokens, weights): from so many tokens on, so many weights of the linear layers, output projection included, are not pruned.
+    # Empty where it is n_params_linear throughout. What falls while a model trains is averaged over the tokens by a law.
+    n_params_left: tuple[tuple[int, int], ...] = field(default=())
+
     points: tuple[Point, ...] = field(default=())
 
     @property
@@ -75,5 +83,27 @@ class Run:
         return self.points[-1].loss
 
     @property
+    def bits_per_byte(self) -> float | None:
+        """The last measured loss in bits per byte of text, by which models with different tokenizers can be compared."""
+        return None if self.bytes_per_token is None else self.loss / log(2) / self.bytes_per_token
+
+    @property
     def n_tokens(self) -> int:
+        """Tokens at the end; those of branches that left the training earlier are not counted."""
         return self.points[-1].n_tokens
+
+    def n_params_average(self, n_tokens: int) -> float | None:
+        """Weights of the linear layers that are not pruned, averaged over the first so many tokens: the N of the average-parameter law
+        (Jin et al. 2025, arXiv:2501.12486); None where nobody knows."""
+        if not self.n_params_left:
+            return None if self.n_params_linear is None else float(self.n_params_linear)
+        return average_over(self.n_params_left, n_tokens)
+
+
+def average_over(left: Sequence[tuple[int, int]], n_tokens: int) -> float:
+    """The mean over the first so many tokens of what is constant from each of these token counts to the next; the first is 0."""
+    if n_tokens == 0:
+        return float(left[0][1])
+    ends = [*(begin for begin, _ in left[1:]), n_tokens]
+    spans = [(max(0, min(end, n_tokens) - begin), value) for (begin, value), end in zip(left, ends, strict=True)]
+    return sum(span * value for span, value in spans) / n_tokens

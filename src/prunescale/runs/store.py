@@ -23,7 +23,7 @@ from prunescale.runs.record import Point, Run
 
 RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "points")
 POINT_COLUMNS = tuple(field.name for field in fields(Point))
-JSON_COLUMNS = ("recipe", "versions", "inputs")
+JSON_COLUMNS = ("recipe", "versions", "inputs", "n_params_left")
 BUSY_SECONDS = 30  # how long to wait for another process to finish writing
 
 
@@ -154,7 +154,7 @@ class Store:
             point_rows = self._connection.execute(select_points, values).fetchall()
         points = defaultdict[str, list[Point]](list)
         for run_id, *point in point_rows:
-            points[run_id].append(Point(*point))
+            points[run_id].append(_point(point))
         return tuple(_run(row, tuple(points[row[0]])) for row in run_rows)
 
     def _insert(self, table: str, rows: Any) -> None:
@@ -184,12 +184,19 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 
 def _point_row(run_id: str, position: int, point: Point) -> dict[str, Any]:
-    return {"run_id": run_id, "position": position} | {column: getattr(point, column) for column in POINT_COLUMNS}
+    row = {column: getattr(point, column) for column in POINT_COLUMNS}
+    return {"run_id": run_id, "position": position} | row | {"domains": json.dumps(point.domains, allow_nan=False)}
+
+
+def _point(row: Any) -> Point:
+    values = dict(zip(POINT_COLUMNS, row, strict=True))
+    return Point(**values | {"domains": json.loads(values["domains"])})
 
 
 def _run(row: Any, points: tuple[Point, ...]) -> Run:
     values = dict(zip(RUN_COLUMNS, row, strict=True))
-    return Run(**values | {column: json.loads(values[column]) for column in JSON_COLUMNS}, points=points)
+    values |= {column: json.loads(values[column]) for column in JSON_COLUMNS}
+    return Run(**values | {"n_params_left": tuple((begin, left) for begin, left in values["n_params_left"])}, points=points)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ def columns(runs: Sequence[Run], phases: Collection[Phase] | None = None, min_to
 
     Counts are float64 like the rest, since a product of parameters and tokens overflows an int64; they are exact up to 2^53. What
     nobody knows is nan. `flops` are those spent up to the point. Each further input that some run has (`Run.inputs`) is a column,
-    nan for the runs that lack it. `n_params_average` are the linear weights averaged over the tokens: the input of that name where
-    a run has it, else those of the model, which holds as long as nothing is pruned while it trains.
+    nan for the runs that lack it. `n_params_average` are the linear weights that are not pruned, averaged over the tokens up to the
+    point: the input of that name where a run has it.
     """
     rows = [
         _row(run, point)
@@ -64,7 +64,7 @@ def _row(run: Run, point: Point) -> dict[str, str | float | None]:
         "n_params_total": run.n_params_total,
         "n_params_nonzero": run.n_params_nonzero,
         "n_params_linear": run.n_params_linear,
-        "n_params_average": run.n_params_linear,
+        "n_params_average": run.n_params_average(point.n_tokens),
         "n_tokens": point.n_tokens,
         "pruning_rate": run.pruning_rate,
         "loss_before": run.loss_before,
@@ -77,8 +77,10 @@ def _row(run: Run, point: Point) -> dict[str, str | float | None]:
 
 
 def _flops_up_to(run: Run, point: Point) -> float | None:
-    """What was spent before the curve begins, between prunings, and the share of the rest; nothing by a run that was only measured."""
+    """What was spent before the curve begins, between prunings, and the share of the rest, which what branches cost is no part of: a
+    finished model needs its own branch only, whose tokens are among its own. Nothing by a run that was only measured."""
     if run.flops is None:
         return None
     between = run.inputs.get("flops_between", 0.0)
-    return between + (run.flops - between) * point.n_tokens / max(run.n_tokens, 1)
+    along = run.flops - between - run.inputs.get("flops_cooldowns", 0.0)
+    return between + along * point.n_tokens / max(run.n_tokens, 1)

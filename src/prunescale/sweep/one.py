@@ -3,7 +3,7 @@
 import math
 import platform
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,74 +13,104 @@ import torch
 import transformers
 
 from prunescale import __version__
-from prunescale.errors import DataError, ModelError
-from prunescale.models import Checkpoint, ModelFolder, load, named_from_anywhere
+from prunescale.errors import DataError, ModelError, TrainingError
+from prunescale.models import (
+    Checkpoint,
+    ModelFolder,
+    load,
+    made_from_nothing,
+    named_from_anywhere,
+    save,
+    shape_of,
+    skeleton_of,
+)
 from prunescale.recipe import Recipe, TrainRecipe
-from prunescale.runs import Point, Run
+from prunescale.runs import Run, average_over
 from prunescale.sweep.steps import Between, has_sparsity, is_gone, keeps_zeros, pruned, rates_of_steps, train_between_
-from prunescale.training import Curve, Tokens, held_out_windows, linear_weights, loss_function, mean_loss, read_tokens, train_
+from prunescale.training import (
+    ALONE,
+    Curve,
+    Machine,
+    Progress,
+    RunFolder,
+    Teacher,
+    Tokens,
+    dtype_of,
+    held_out_windows,
+    linear_weights,
+    loss_function,
+    mean_loss,
+    read_tokens,
+    teacher_for,
+    train_,
+    whole_state,
+)
 
 EVALUATED_AT_ONCE = 8192
 """Tokens of a batch when a model is only measured."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Who is told what while a recipe runs: `stage` gets a few words when a new stage begins, `step` the tokens trained on so
-    far, `point` each measurement."""
+class Begun:
+    """What a training begins with: the model, pruned or made from nothing where the recipe says so; the text; the loss before pruning; and
+    the trainings between the steps of the pruning."""
 
-    stage: Callable[[str], None] = lambda words: None
-    step: Callable[[int], None] = lambda n_tokens: None
-    point: Callable[[Point], None] = lambda point: None
+    checkpoint: Checkpoint
+    tokens: Tokens
+    held_out: Tokens
+    loss_before: float | None
+    between: tuple[Between, ...] = ()
 
 
 def run_recipe(
-    recipe: Recipe, *, device: torch.device, loss_before: float | None = None, progress: Progress | None = None
-) -> tuple[Run, Checkpoint]:
-    """Do what a recipe says. Back come the record of the run and the trained model; nothing is written anywhere.
+    recipe: Recipe,
+    *,
+    machine: Machine,
+    loss_before: float | None = None,
+    keep_in: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Run, Checkpoint] | None:
+    """Do what a recipe says. Back come the record of the run and the trained model, or None in all processes but the first of several that
+    train one model together.
 
     The loss before pruning is measured on the recipe's base. Where the base was pruned earlier, by `prunescale prune`, it is
     measured on the model that it came from, unless `loss_before` gives it (nats per token, on the same held-out text). Where the
     recipe prunes in several steps, the curve is that of the training after the last of them, and `progress.step` and
     `progress.point` are told of no other.
+
+    keep_in: a folder for what is measured and for checkpoints. A run that was begun there goes on from its last checkpoint, with the model
+    that it pruned then. Nothing is written anywhere else.
     """
-    progress = progress or Progress()
+    progress, ranks = progress or Progress(), machine.ranks
+    folder = RunFolder(keep_in, identity(recipe), ranks) if keep_in else None
+    if ranks.n > 1 and recipe.prune and not folder:
+        raise TrainingError(
+            "Several processes prune a model together by way of a folder: give one that all of them reach, with --checkpoints."
+        )
     progress.stage("loading")
-    base = load(recipe.base, device=device)
-    refuse_long_sequences(base, recipe.train.sequence_length)
-    vocab_size = base.model.config.vocab_size
-    tokens = read_tokens(recipe.train.data, base.tokenizer, vocab_size)
-    held_out = read_tokens(recipe.train.held_out, base.tokenizer, vocab_size)
-    checkpoint = base
-    rates = rates_of_steps(recipe.prune, base.lineage, base.shape) if recipe.prune else []
-    if rates:
-        progress.stage("pruning")
-        checkpoint = pruned(base, recipe, rates[0], tokens)
-    if loss_before is None:
-        progress.stage("measuring the loss before pruning")
-        loss_before = loss_before_pruning(base, recipe.train, held_out, device)
-    del base
-    between = []
-    for step, rate in enumerate(rates[1:], start=1):
-        if is_gone(rate, checkpoint.lineage):
-            continue
-        progress.stage(f"training after step {step} of {len(rates)}")
-        between.append(train_between_(checkpoint, recipe, step, tokens, held_out, device))
-        progress.stage(f"pruning, step {step + 1} of {len(rates)}")
-        checkpoint = pruned(checkpoint, recipe, rate, tokens)
+    start = begun(recipe, machine, loss_before, folder, progress)
+    checkpoint, tokens, held_out = start.checkpoint, start.tokens, start.held_out
+    teacher = teacher_of(recipe, checkpoint, machine)
     progress.stage("training")
     curve = train_(
         checkpoint.model,
         tokens,
         held_out,
         recipe.train,
-        device=device,
+        machine=machine,
         keep_zeros=keeps_zeros(recipe.train, checkpoint.lineage),
-        on_step=progress.step,
-        on_point=progress.point,
+        sparse=recipe.sparse,
+        teacher=teacher,
+        folder=folder,
+        progress=progress,
     )
-    run = record(recipe, checkpoint, curve, held_out, loss_before, between)
-    return run, with_training(checkpoint, run, between)
+    if ranks.n > 1:
+        weights = whole_state(checkpoint.model, ranks)
+        if not ranks.is_first:
+            return None
+        checkpoint = replace(checkpoint, model=with_weights(checkpoint.config, weights))
+    run = record(recipe, checkpoint, curve, held_out, start.loss_before, start.between, flops_of(teacher, recipe.train))
+    return run, with_training(checkpoint, run, start.between)
 
 
 def with_training(checkpoint: Checkpoint, run: Run, between: Sequence[Between]) -> Checkpoint:
@@ -89,7 +119,113 @@ def with_training(checkpoint: Checkpoint, run: Run, between: Sequence[Between]) 
     if between:
         done["between"] = [asdict(training) for training in between]
     history = [*checkpoint.lineage.get("training", []), done]
-    return replace(checkpoint, lineage={**checkpoint.lineage, "training": history})
+    lineage = {**checkpoint.lineage, "training": history}
+    if run.kind == "pre-training":
+        sparse = {name: run.inputs[name] for name in ("sparsity", "n_params_average") if name in run.inputs}
+        lineage["pretraining"] = {"n_tokens": run.n_tokens, "recipe": run.recipe, **sparse}
+    return replace(checkpoint, lineage=lineage)
+
+
+def begun(recipe: Recipe, machine: Machine, loss_before: float | None, folder: RunFolder | None, progress: Progress) -> Begun:
+    """What the training of a recipe begins with: as it is kept in the folder of a run, where it is. Of several processes the first does
+    the pruning and the measuring, and keeps what came out for the others."""
+    if folder and folder.ranks.is_first and not folder.begun():
+        start = made_ready(recipe, machine, loss_before, progress)
+        if recipe.prune:
+            save(start.checkpoint, folder.start, dtype=torch.float32)
+        folder.begin({"loss_before": start.loss_before, "between": [asdict(done) for done in start.between]})
+        if machine.ranks.n == 1:
+            return start
+    if not folder:
+        return made_ready(recipe, machine, loss_before, progress)
+    machine.ranks.wait()
+    kept = folder.begun() or {}
+    checkpoint = load(folder.start) if recipe.prune else base_of(recipe, machine)
+    tokens, held_out = texts(recipe, checkpoint)
+    return Begun(checkpoint, tokens, held_out, kept["loss_before"], tuple(Between(**done) for done in kept["between"]))
+
+
+def made_ready(recipe: Recipe, machine: Machine, loss_before: float | None, progress: Progress) -> Begun:
+    """Load or make the model of a recipe, prune it, and measure its loss before."""
+    base = base_of(recipe, machine)
+    tokens, held_out = texts(recipe, base)
+    checkpoint = base
+    rates = rates_of_steps(recipe.prune, base.lineage, base.shape) if recipe.prune else []
+    if rates:
+        progress.stage("pruning")
+        checkpoint = pruned(base, recipe, rates[0], tokens)
+    if loss_before is None and recipe.base:
+        progress.stage("measuring the loss before pruning")
+        loss_before = loss_before_pruning(base, recipe.train, held_out, machine.device)
+    del base
+    between = []
+    for step, rate in enumerate(rates[1:], start=1):
+        if is_gone(rate, checkpoint.lineage):
+            continue
+        progress.stage(f"training after step {step} of {len(rates)}")
+        between.append(train_between_(checkpoint, recipe, step, tokens, held_out, replace(machine, ranks=ALONE)))
+        progress.stage(f"pruning, step {step + 1} of {len(rates)}")
+        checkpoint = pruned(checkpoint, recipe, rate, tokens)
+    return Begun(checkpoint, tokens, held_out, loss_before, tuple(between))
+
+
+def base_of(recipe: Recipe, machine: Machine) -> Checkpoint:
+    """The model that a recipe names, on the device, or one made from nothing. Where several processes share it, it stays in the memory of
+    the CPU, from where each takes its part."""
+    if recipe.model:
+        return made_from_nothing(recipe.model)
+    assert recipe.base
+    return load(recipe.base, device=machine.device if machine.ranks.n == 1 else "cpu")
+
+
+def texts(recipe: Recipe, checkpoint: Checkpoint) -> tuple[Tokens, Tokens]:
+    """The text to train on and that to measure on, as tokens of a model."""
+    refuse_long_sequences(checkpoint, recipe.train.sequence_length)
+    vocab_size = checkpoint.config.vocab_size
+    tokens = read_tokens(recipe.train.data, checkpoint.tokenizer, vocab_size)
+    return tokens, read_tokens(recipe.train.held_out, checkpoint.tokenizer, vocab_size)
+
+
+def teacher_of(recipe: Recipe, checkpoint: Checkpoint, machine: Machine) -> Teacher | None:
+    """The teacher that a recipe names, in the type that it is computed in: the model before its first pruning, or another."""
+    wanted = recipe.distill
+    if not wanted:
+        return None
+    pruning = checkpoint.lineage.get("pruning") or {}
+    if wanted.teacher == "parent" and not pruning:
+        raise TrainingError(f"{checkpoint.name} was not pruned, and has no parent to learn from: name a distill.teacher.")
+    path = pruning["base"] if wanted.teacher == "parent" else wanted.teacher
+    dtype = dtype_of(recipe.train.dtype, machine.device)
+    teacher = load(path, dtype=dtype, device=machine.device)
+    kept = kept_blocks(pruning, teacher.shape.n_layers) if wanted.teacher == "parent" else None
+    return teacher_for(checkpoint.model, teacher.model, wanted, kept, recipe.train.sequence_length)
+
+
+def flops_of(teacher: Teacher | None, train: TrainRecipe) -> float:
+    """Of a teacher, a token: one forward pass."""
+    return float(shape_of(teacher.model.config).forward_flops_per_token(train.sequence_length)) if teacher else 0.0
+
+
+def kept_blocks(pruning: Mapping[str, Any], n_blocks: int) -> list[int]:
+    """Which blocks of the model before its first pruning are left, counted from 0. Each pruning counts those that it found."""
+    kept = list(range(n_blocks))
+    for done in (*pruning.get("earlier", ()), pruning):
+        dropped = set(done.get("blocks_dropped", ()))
+        kept = [block for place, block in enumerate(kept) if place not in dropped]
+    return kept
+
+
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """What tells the folder of one run from that of another."""
+    return {"format": "prunescale run 1", "recipe_hash": recipe.hash, "recipe": recipe.to_dict()}
+
+
+def with_weights(config: Any, weights: Mapping[str, torch.Tensor]) -> Any:
+    """A model of a configuration with these weights."""
+    model = skeleton_of(config, dtype=torch.float32, device="cpu")
+    model.load_state_dict(weights, assign=True)
+    model.tie_weights()
+    return model.eval()
 
 
 def refuse_long_sequences(checkpoint: Checkpoint | ModelFolder, sequence_length: int) -> None:
@@ -129,20 +265,23 @@ def record(
     held_out: Tokens,
     loss_before: float | None,
     between: Sequence[Between] = (),
+    teacher_flops: float = 0.0,
 ) -> Run:
-    """The record of a training run that has ended. Its points and speed are those of the last training, its cost is that of all."""
+    """The record of a training run that has ended. Its points and speed are those of the last training, its cost is that of all, with
+    what the teacher's forward passes cost a token."""
     shape = checkpoint.shape
     pruning = checkpoint.lineage.get("pruning", {})
-    rate = pruning.get("rate", 0.0)
-    method = pruning.get("method")
-    base = pruning.get("base", named_from_anywhere(recipe.base))
-    short = Path(base).name
-    n_tokens = curve.points[-1].n_tokens
+    base = pruning.get("base", named_from_anywhere(recipe.base) if recipe.base else checkpoint.name)
+    rate, method = pruning.get("rate", 0.0), pruning.get("method")
+    if recipe.sparse:
+        rate, method = n_zeros(checkpoint.model) / shape.n_params_non_embedding, "gradual-magnitude"
+    done_to_it = f"{method} {rate:.3f}" if method else "dense" if recipe.model else "unpruned"
+    per_token = shape.flops_per_token(recipe.train.sequence_length) + teacher_flops
     return Run(
         id=uuid.uuid4().hex[:12],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        kind="post-training",
-        name=f"{short} {method} {rate:.3f}" if method else f"{short} unpruned",
+        kind="pre-training" if recipe.model else "post-training",
+        name=f"{Path(base).name} {done_to_it}",
         recipe=recipe.to_dict(),
         recipe_hash=recipe.hash,
         base=base,
@@ -159,16 +298,17 @@ def record(
         n_params_total=shape.n_params_total,
         n_params_nonzero=n_params_nonzero(checkpoint.model),
         loss_before=loss_before,
-        n_tokens_pretrain=checkpoint.lineage.get("pretraining", {}).get("n_tokens"),
+        n_tokens_pretrain=0 if recipe.model else checkpoint.lineage.get("pretraining", {}).get("n_tokens"),
         bytes_per_token=held_out.bytes_per_token,
         sequence_length=recipe.train.sequence_length,
-        flops=shape.flops_per_token(recipe.train.sequence_length) * n_tokens + sum((done.flops for done in between), 0.0),
+        flops=float(per_token * curve.n_tokens) + sum((done.flops for done in between), 0.0),
         seconds=curve.seconds + sum(done.seconds for done in between),
         tokens_per_second=curve.tokens_per_second,
         peak_memory_bytes=curve.peak_memory_bytes,
         device=curve.device,
         versions=versions(),
-        inputs=inputs(recipe, checkpoint, between),
+        inputs=inputs(recipe, checkpoint, between) | of_cooldowns(curve, per_token) | of_sparse(recipe, curve),
+        n_params_left=curve.left or weights_left(recipe, checkpoint),
         points=curve.points,
     )
 
@@ -176,8 +316,7 @@ def record(
 def inputs(recipe: Recipe, checkpoint: Checkpoint, between: Sequence[Between]) -> dict[str, float]:
     """What laws may read beyond the fields of every run: the sparsity at the end of the training, where there were zeros to keep or
     to lose, and what was spent between the steps of a pruning that was asked for in several."""
-    had_zeros = has_sparsity(checkpoint.lineage) or keeps_zeros(recipe.train, checkpoint.lineage)
-    found = {"sparsity": sparsity(checkpoint.model)} if had_zeros else {}
+    found = {"sparsity": sparsity(checkpoint.model)} if had_zeros(recipe, checkpoint) else {}
     if recipe.prune and recipe.prune.steps:
         found["n_prunings"] = len(between) + 1.0
         found["n_tokens_between"] = float(sum(done.n_tokens for done in between))
@@ -185,10 +324,45 @@ def inputs(recipe: Recipe, checkpoint: Checkpoint, between: Sequence[Between]) -
     return found
 
 
+def of_cooldowns(curve: Curve, flops_per_token: float) -> dict[str, float]:
+    """What branches have cost, which the training itself did not need."""
+    n_tokens = curve.n_tokens - curve.points[-1].n_tokens
+    return {"flops_cooldowns": float(flops_per_token * n_tokens)} if n_tokens else {}
+
+
+def of_sparse(recipe: Recipe, curve: Curve) -> dict[str, float]:
+    """Of a model that was pruned while it trained: weights of the linear layers left in the end, averaged over the tokens, and the
+    paper's accounting of its cost, 6 N(t) a token, which counts pruned weights as if they were not computed with."""
+    if not recipe.sparse:
+        return {}
+    n_tokens = curve.points[-1].n_tokens
+    average = average_over(curve.left, n_tokens)
+    return {
+        "n_params_final": float(curve.left[-1][1]),
+        "n_params_average": average,
+        "flops_sparse": 6.0 * average * n_tokens,
+    }
+
+
+def weights_left(recipe: Recipe, checkpoint: Checkpoint) -> tuple[tuple[int, int], ...]:
+    """Weights of the linear layers that are not pruned, head included, of a model whose zeros were made before this training."""
+    if not had_zeros(recipe, checkpoint):
+        return ()
+    return ((0, checkpoint.shape.n_params_linear - n_zeros(checkpoint.model)),)
+
+
+def had_zeros(recipe: Recipe, checkpoint: Checkpoint) -> bool:
+    return bool(recipe.sparse) or has_sparsity(checkpoint.lineage) or keeps_zeros(recipe.train, checkpoint.lineage)
+
+
+def n_zeros(model: Any) -> int:
+    """Among the weights of the linear layers in the blocks."""
+    return sum(weight.numel() - int(torch.count_nonzero(weight)) for weight in linear_weights(model))
+
+
 def sparsity(model: Any) -> float:
     """The share of zeros among the weights of the linear layers in the blocks."""
-    weights = linear_weights(model)
-    return 1 - sum(int(torch.count_nonzero(weight)) for weight in weights) / sum(weight.numel() for weight in weights)
+    return n_zeros(model) / sum(weight.numel() for weight in linear_weights(model))
 
 
 def n_params_nonzero(model: Any) -> int:

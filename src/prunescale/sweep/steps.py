@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from prunescale.models import Checkpoint, named_from_anywhere
 from prunescale.pruning import METHODS, Calibration, prune
 from prunescale.pruning.depth import nearest_blocks
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
 from prunescale.shape import ModelShape
-from prunescale.training import Tokens, train_
+from prunescale.training import Machine, Tokens, train_
 
 SEED_STRIDE = 1_000_003
 """Between the seeds of the data of one training and the next, so that sweeps over small seeds do not meet."""
@@ -66,6 +64,7 @@ def pruned(checkpoint: Checkpoint, recipe: Recipe, rate: float | None, tokens: T
     """A copy of the checkpoint, pruned to a rate as the recipe says otherwise."""
     wanted = recipe.prune
     assert wanted
+    assert recipe.base
     calibration = Calibration(tokens.ids[: wanted.calibration_tokens], recipe.train.sequence_length, start=tokens.start)
     result, _ = prune(
         checkpoint,
@@ -81,11 +80,11 @@ def pruned(checkpoint: Checkpoint, recipe: Recipe, rate: float | None, tokens: T
 
 
 def train_between_(
-    checkpoint: Checkpoint, recipe: Recipe, step: int, tokens: Tokens, held_out: Tokens, device: torch.device
+    checkpoint: Checkpoint, recipe: Recipe, step: int, tokens: Tokens, held_out: Tokens, machine: Machine
 ) -> Between:
     """Train a model after a step that is not the last, counted from 1, in place."""
     train = between_recipe(recipe, step)
-    curve = train_(checkpoint.model, tokens, held_out, train, device=device, keep_zeros=keeps_zeros(train, checkpoint.lineage))
+    curve = train_(checkpoint.model, tokens, held_out, train, machine=machine, keep_zeros=keeps_zeros(train, checkpoint.lineage))
     first, last = curve.points[0], curve.points[-1]
     return Between(
         rate=checkpoint.lineage["pruning"]["rate"],
@@ -110,6 +109,10 @@ def between_recipe(recipe: Recipe, step: int) -> TrainRecipe:
         decay_fraction=0.0,
         n_measurements=1,
         first_measurement=None,
+        decay=None,
+        final_rate=None,
+        cooldowns=None,
+        cooldown_fraction=None,
         seed=recipe.train.seed + SEED_STRIDE * step,
     )
 
@@ -122,4 +125,5 @@ def keeps_zeros(train: TrainRecipe, lineage: Mapping[str, Any]) -> bool:
 def has_sparsity(lineage: Mapping[str, Any]) -> bool:
     """Whether any pruning of a model made zeros."""
     last = lineage.get("pruning") or {}
-    return any(pruning.get("sparsity") is not None for pruning in (*last.get("earlier", ()), last))
+    all_of_them = (*last.get("earlier", ()), last, lineage.get("pretraining") or {})
+    return any(pruning.get("sparsity") is not None for pruning in all_of_them)

@@ -1,66 +1,47 @@
-"""Text and token files in; windows of tokens out, in an order fixed by a seed.
-
-Letters of shapes: N windows, B sequences of a batch, L positions.
-"""
+"""Text and token files in, tokens out, whatever they are kept in."""
 
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from prunescale import embedded
 from prunescale.errors import DataError
+from prunescale.training.cache import is_kept, kept_tokens
+from prunescale.training.documents import HUB, documents, ending_of, places_of
+from prunescale.training.rows import is_saved_dataset
+from prunescale.training.shards import is_shards, read_shards
+from prunescale.training.spans import Runs, domains_beside
+from prunescale.training.tokenizing import Encoder, end_of_document, start_of_text, text_end
+from prunescale.training.tokens import Tokens
 
-DOCUMENT_END = "<|endoftext|>"
-"""Parts the documents of a text file from one another."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Token ids, 1-D int64, and how many bytes of text they stand for (None where nobody counted). start: the token that a window
-    begins with whatever stands there, for models that were made to see it before any text; None for others."""
-
-    ids: Tensor
-    n_bytes: int | None
-    start: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def bytes_per_token(self) -> float | None:
-        return None if self.n_bytes is None else self.n_bytes / len(self.ids)
+KINDS = "a .txt, .jsonl, .parquet or .npz with tokens, a folder of one of these, or one that prunescale tokenize has written"
 
 
 def read_tokens(path: str | Path, tokenizer: Any, vocab_size: int) -> Tokens:
-    """The tokens of a text file (.txt, encoded with `tokenizer`), of a token file (.npz with an array `tokens` and, if counted,
-    a number `bytes`), of all the train-*.npz of a folder in the order of their names, or of `embedded:NAME`, a text of ours.
+    """The tokens of a text (what `documents` reads), of a token file (.npz with an array `tokens` and, if counted, a number `bytes`), of
+    all the train-*.npz of a folder in the order of their names, of a folder of shards, or of `embedded:NAME`, a text of ours.
 
-    Raises DataError for a file that is missing, empty or of another kind, and for tokens outside the vocabulary.
+    Text is encoded with `tokenizer`. What is larger than a megabyte is kept as shards, and found there the next time. In a folder of
+    several files each is a domain by its name, unless the folder holds train-*.npz; other domains are those of rows, or of a file of spans.
+
+    Raises DataError for what is missing, empty or of another kind, and for tokens outside the vocabulary.
     """
     if str(path).startswith(embedded.PREFIX):
         path = embedded.text_file(str(path).removeprefix(embedded.PREFIX))
+    if str(path).startswith(HUB):
+        raise DataError(f"{path} is on the Hub: make shards of it with prunescale tokenize, and give their folder.")
     place = Path(path).expanduser()
-    if place.is_dir():
-        parts = [read_token_file(file) for file in sorted(place.glob("train-*.npz"))]
-        if not parts:
-            raise DataError(
-                f"The folder {path} holds no train-*.npz: give a .txt, an .npz with tokens, or a folder of token shards."
-            )
-        tokens = join(parts)
-    elif not place.is_file():
-        raise DataError(f"There is no text at {path}: give a .txt, an .npz with tokens, or a folder of token shards.")
-    else:
-        tokens = read_token_file(place) if place.suffix == ".npz" else read_text_file(place, tokenizer)
+    if not place.exists():
+        raise DataError(f"There is no text at {path}: give {KINDS}.")
+    tokens = tokens_of_folder(place, tokenizer) if place.is_dir() else tokens_of_file(place, tokenizer)
     if len(tokens) == 0:
         raise DataError(f"{path} is empty: text is needed to train and to measure on.")
-    for extreme in (int(tokens.ids.min()), int(tokens.ids.max())):
+    for extreme in tokens.extremes:
         if not 0 <= extreme < vocab_size:
             raise DataError(
                 f"{path} has the token {extreme}, the model knows {vocab_size} from 0 on: tokenize the text with this model's tokenizer."
@@ -68,22 +49,37 @@ def read_tokens(path: str | Path, tokenizer: Any, vocab_size: int) -> Tokens:
     return replace(tokens, start=start_of_text(tokenizer))
 
 
-def start_of_text(tokenizer: Any) -> int | None:
-    """The token that a tokenizer by itself puts before any text, as those of Llama, Mistral and Gemma do; None where it puts none.
-    Without it Gemma 3 270M has a loss of 4.5 nats in the place of 3.0, over windows of 256 tokens."""
-    start = getattr(tokenizer, "bos_token_id", None)
-    if start is None or tokenizer("a")["input_ids"][:1] != [start]:
-        return None
-    return int(start)
+def tokens_of_folder(folder: Path, tokenizer: Any) -> Tokens:
+    if is_shards(folder):
+        return read_shards(folder, tokenizer)
+    if files := sorted(folder.glob("train-*.npz")):
+        return joined(files, tokenizer, are_domains=False)
+    if is_saved_dataset(folder) or any(ending_of(file) for file in folder.iterdir()):
+        return tokens_of_text(folder, tokenizer)
+    if files := sorted(folder.glob("*.npz")):
+        return joined(files, tokenizer, are_domains=len(files) > 1)
+    raise DataError(f"The folder {folder} holds no train-*.npz and nothing else that can be read: give {KINDS}.")
 
 
-def begun(windows_NL: Tensor, start: int | None) -> Tensor:
-    """Windows whose first token is `start`, if there is one: a window is cut anywhere from the text, and what stands there gives way."""
-    if start is None:
-        return windows_NL
-    windows_NL = windows_NL.clone()
-    windows_NL[:, 0] = start
-    return windows_NL
+def tokens_of_file(file: Path, tokenizer: Any) -> Tokens:
+    if file.suffix != ".npz":
+        return tokens_of_text(file, tokenizer)
+    tokens = replace(read_token_file(file), end=end_of_document(tokenizer))
+    return replace(tokens, domains=domains_beside(file, len(tokens)))
+
+
+def tokens_of_text(source: Path, tokenizer: Any) -> Tokens:
+    """Encoded, kept if large. Text files have the end of a document only where the tokenizer has the one that parts them."""
+    is_plain = all(ending_of(file) in (".txt", None) for file in places_of(source)) and not is_saved_dataset(source)
+    encoder = Encoder(tokenizer, text_end(tokenizer) if is_plain else end_of_document(tokenizer))
+    if is_kept(source):
+        return kept_tokens(source, encoder, "text")
+    found, runs = list(encoder.encoded(documents(source))), Runs()
+    for document in found:
+        runs.add(document.domain, len(document.ids))
+    ids = np.concatenate([np.zeros(0, np.int64), *(document.ids for document in found)])
+    n_bytes = sum(document.n_bytes for document in found)
+    return Tokens(torch.from_numpy(ids.astype(np.int64)), n_bytes, end=encoder.end, domains=runs.domains())
 
 
 def read_token_file(file: Path) -> Tokens:
@@ -97,61 +93,13 @@ def read_token_file(file: Path) -> Tokens:
     return Tokens(torch.from_numpy(ids.astype(np.int64)), n_bytes)
 
 
-def read_text_file(file: Path, tokenizer: Any) -> Tokens:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is no UTF-8 text ({error.reason} at byte {error.start}): convert it, or tokenize it to an .npz."
-        ) from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}): make it readable.") from error
-    documents = [part.strip("\n") for part in text.split(DOCUMENT_END)]
-    documents = [part for part in documents if part.strip()]
-    # Its id alone would not do: a tokenizer gives unknown words the id of "unknown", which in GPT-2 and SmolLM2 this token is.
-    end = tokenizer.get_vocab().get(DOCUMENT_END)
-    ends = [] if end is None else [end]
-    encoded = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"] if documents else []
-    ids = [token for document in encoded for token in (*document, *ends)]
-    return Tokens(torch.tensor(ids, dtype=torch.int64), sum(len(part.encode()) for part in documents))
-
-
-def join(parts: list[Tokens]) -> Tokens:
+def joined(files: list[Path], tokenizer: Any, *, are_domains: bool) -> Tokens:
+    """The tokens of several token files, one behind the other."""
+    parts, runs = [read_token_file(file) for file in files], Runs()
+    for file, part in zip(files, parts, strict=True):
+        runs.add(file.stem if are_domains else None, len(part))
+    ids = torch.cat([part.ids for part in parts if isinstance(part.ids, torch.Tensor)])
     counted = [part.n_bytes for part in parts if part.n_bytes is not None]
-    return Tokens(torch.cat([part.ids for part in parts]), sum(counted) if len(counted) == len(parts) else None)
-
-
-def held_out_windows(tokens: Tokens, sequence_length: int, limit: int | None = None) -> Tensor:
-    """(N, L + 1) windows that cover the tokens once, from the start, at most `limit` tokens of them: L predictions each. The
-    last token of a window is the first of the next, so that each token but the first is predicted once."""
-    available = min(len(tokens), limit + 1) if limit else len(tokens)
-    n_windows = (available - 1) // sequence_length
-    if n_windows < 1:
-        limited = f", of which {limit} are to be used" if limit and limit < len(tokens) else ""
-        raise DataError(
-            f"The held-out text has {len(tokens)} tokens{limited}, and one window of {sequence_length} + 1 is the least that "
-            "will do: give more text or a shorter sequence length."
-        )
-    return begun(tokens.ids[: n_windows * sequence_length + 1].unfold(0, sequence_length + 1, sequence_length), tokens.start)
-
-
-def training_batches(tokens: Tokens, sequence_length: int, n_sequences: int, seed: int) -> Iterator[Tensor]:
-    """(B, L + 1) batches without end: each epoch takes the windows in a new order and, after the first, from a new starting point."""
-    n_windows = (len(tokens) - 1) // sequence_length - 1  # one less, to leave room for the starting point
-    if n_windows < n_sequences:
-        raise DataError(
-            f"The training text has {len(tokens)} tokens, and a batch of {n_sequences} x {sequence_length} needs "
-            f"{(n_sequences + 1) * sequence_length + 1} at least: give more text, or a smaller batch."
-        )
-    batches = epochs(tokens.ids, sequence_length, n_sequences, n_windows, np.random.default_rng(seed))
-    return (begun(ids_BL, tokens.start) for ids_BL in batches)
-
-
-def epochs(ids: Tensor, sequence_length: int, n_sequences: int, n_windows: int, rng: np.random.Generator) -> Iterator[Tensor]:
-    within = torch.arange(sequence_length + 1, device=ids.device)
-    start = 0
-    while True:
-        order = torch.from_numpy(rng.permutation(n_windows)).to(ids.device)
-        for windows in order[: n_windows // n_sequences * n_sequences].split(n_sequences):
-            yield ids[(start + windows * sequence_length)[:, None] + within]
-        start = int(rng.integers(sequence_length))
+    n_bytes = sum(counted) if len(counted) == len(parts) else None
+    domains = runs.domains() or domains_beside(files[0], len(ids))
+    return Tokens(ids, n_bytes, end=end_of_document(tokenizer), domains=domains)

@@ -1,30 +1,51 @@
 """The held-out loss, in nats per token."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-LossFunction = Callable[[Tensor], Tensor]
-"""Summed loss of a (B, L + 1) batch of token ids, in nats."""
+from prunescale.training.batches import HeldOut
+from prunescale.training.distributed import ALONE, Ranks
+
+RowLosses = Callable[[Tensor], Tensor]
+"""The loss of each row of a (B, L + 1) batch of token ids, summed over the row, in nats."""
 
 
-def summed_loss(model: Any) -> LossFunction:
-    """The loss of predicting each token of a batch but the first of each row, summed; in float32 whatever the model computes in."""
+@dataclass(frozen=True)
+class Measured:
+    """A held-out loss, and that of each domain of the text where it has any, nats per token."""
 
-    def loss(ids_BL: Tensor) -> Tensor:
-        logits = model(input_ids=ids_BL[:, :-1], use_cache=False).logits
-        return functional.cross_entropy(logits.float().flatten(0, 1), ids_BL[:, 1:].flatten(), reduction="sum")
+    loss: float
+    domains: dict[str, float] = field(default_factory=dict)
 
-    return loss
+
+def measure(losses: RowLosses, held_out: HeldOut, *, batch: int, device: torch.device, ranks: Ranks = ALONE) -> Measured:
+    """The mean loss over the windows of a held-out text, `batch` of them at a time."""
+    per_window = losses_of_windows(losses, held_out.windows_NL, batch=batch, device=device, ranks=ranks)
+    n_predicted = held_out.windows_NL.shape[1] - 1
+    domains = {
+        name: float(per_window[held_out.domain_N == number].mean()) / n_predicted for number, name in enumerate(held_out.names)
+    }
+    return Measured(float(per_window.mean()) / n_predicted, domains)
+
+
+def mean_loss(losses: RowLosses, windows_NL: Tensor, *, batch: int, device: torch.device) -> float:
+    """Mean loss over (N, L + 1) windows, `batch` of them at a time, in nats per token."""
+    return float(losses_of_windows(losses, windows_NL, batch=batch, device=device).mean()) / (windows_NL.shape[1] - 1)
 
 
 @torch.no_grad()
-def mean_loss(loss: LossFunction, windows_NL: Tensor, *, batch: int, device: torch.device) -> float:
-    """Mean loss over (N, L + 1) windows, `batch` of them at a time, in nats per token."""
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    for ids_BL in windows_NL.split(batch):
-        total += loss(ids_BL.to(device)).double()
-    return float(total) / (windows_NL.shape[0] * (windows_NL.shape[1] - 1))
+def losses_of_windows(losses: RowLosses, windows_NL: Tensor, *, batch: int, device: torch.device, ranks: Ranks = ALONE) -> Tensor:
+    """The loss of each window, (N,) float64 on the CPU. The processes take turns at the batches, which all have the same size, since a
+    compiled function is made anew for another: the last is filled up with windows that are not counted."""
+    n_windows = len(windows_NL)
+    batch = min(batch, n_windows)
+    n_rounds = -(-n_windows // (batch * ranks.n))
+    filled = functional.pad(windows_NL, (0, 0, 0, n_rounds * ranks.n * batch - n_windows))
+    found = torch.zeros(len(filled), dtype=torch.float64, device=device)
+    for start in range(ranks.rank * batch, len(filled), ranks.n * batch):
+        found[start : start + batch] = losses(filled[start : start + batch].to(device)).double()
+    return ranks.sum(found)[:n_windows].cpu()

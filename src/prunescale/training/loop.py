@@ -1,34 +1,78 @@
-"""The training loop: one model, on the CPU or on one GPU, with the held-out loss measured on the way."""
+"""The training loop: post-training and sparse pre-training, on a CPU, a GPU or many, with the held-out loss measured on the way."""
 
 import math
 import platform
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from prunescale.errors import TrainingError
-from prunescale.recipe import TrainRecipe
-from prunescale.runs import Point
-from prunescale.training.data import Tokens, held_out_windows, training_batches
-from prunescale.training.evaluate import LossFunction, mean_loss, summed_loss
-from prunescale.training.schedule import measured_steps, schedule_of
-from prunescale.training.zeros import Held, held_zeros, mask_gradients_, mask_weights_
+from prunescale.models import shape_of
+from prunescale.recipe import SparseRecipe, TrainRecipe
+from prunescale.runs import Phase, Point
+from prunescale.training.batches import Batches, held_out_set
+from prunescale.training.data import Tokens
+from prunescale.training.distributed import ALONE, Ranks, call_by_name_, rows_of, shard_
+from prunescale.training.evaluate import RowLosses, measure
+from prunescale.training.forward import fast_attention
+from prunescale.training.objective import Computing, Teacher, row_losses, summed_loss, summed_loss_with_teacher
+from prunescale.training.resume import Position, RunFolder
+from prunescale.training.schedule import Cooldown, measured_steps, schedule_of
+from prunescale.training.sparse import Sparse
+from prunescale.training.state import State, adamw, set_rate_
+from prunescale.training.step import Step, SummedLoss, recorded, thrown_away
+from prunescale.training.zeros import held_zeros
+
+LOOKED_AT_EVERY = 16
+"""Steps from one look at the training loss to the next: each look waits for the GPU."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a training runs on, which does not change what comes out but for rounding. ranks: the processes that share it. part_tokens: of
+    this process's rows of a batch, at most so many tokens are computed at once, for memory; all if None. recompute: blocks anew in
+    the backward pass, for memory too. save_seconds: between checkpoints."""
+
+    device: torch.device
+    ranks: Ranks = ALONE
+    part_tokens: int | None = None
+    recompute: bool = False
+    save_seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who is told what while a recipe runs: `stage` gets a few words when a new stage begins, `begin` the tokens that were trained on
+    already and the floating-point operations of a token, `step` the tokens trained on so far, `train_loss` these and the loss of a
+    batch now and then, `point` each measurement."""
+
+    stage: Callable[[str], None] = lambda words: None
+    begin: Callable[[int, float], None] = lambda n_tokens, flops_per_token: None
+    step: Callable[[int], None] = lambda n_tokens: None
+    train_loss: Callable[[int, float], None] = lambda n_tokens, loss: None
+    point: Callable[[Point], None] = lambda point: None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What training measured. seconds and tokens_per_second: of training alone, without evaluations and compiling."""
+    """What training measured. seconds and tokens_per_second: of training alone, without evaluations and compiling. n_tokens: trained
+    on in all, branches included. left: weights of the linear layers that are not pruned, from so many tokens on; empty where nothing
+    was pruned in training. notes: what is to be told, such as checkpoints that were damaged."""
 
     points: tuple[Point, ...]
     seconds: float
     tokens_per_second: float
     peak_memory_bytes: int
     device: str
+    n_tokens: int = 0
+    left: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = field(default=())
 
 
 def train_(
@@ -37,135 +81,246 @@ def train_(
     held_out: Tokens,
     recipe: TrainRecipe,
     *,
-    device: torch.device,
+    machine: Machine,
     keep_zeros: bool = False,
-    on_step: Callable[[int], None] = lambda n_tokens: None,
-    on_point: Callable[[Point], None] = lambda point: None,
+    sparse: SparseRecipe | None = None,
+    teacher: Teacher | None = None,
+    folder: RunFolder | None = None,
+    progress: Progress | None = None,
 ) -> Curve:
-    """Train a model in place, and return its loss curve: the held-out loss before training, at log-spaced token counts, and at the end.
+    """Train a model in place, and return its loss curve: the held-out loss before training, at log-spaced token counts, at the ends of
+    cooldowns, and at the end.
 
     Weights and optimiser stay in float32; on a GPU the products run in bfloat16 and the loss function is compiled, unless the
     recipe says otherwise. keep_zeros: whether weights of linear layers in the blocks that are zero stay so; what train.keep_zeros
-    says of it is for the caller to read, who knows whether the model was pruned. on_step is told the tokens seen after each step,
-    on_point each measurement.
+    says of it is for the caller to read, who knows whether the model was pruned. sparse: pruning on the way. folder: where measurements and
+    checkpoints are kept; a training that was begun there goes on from its last checkpoint.
 
-    Raises DataError for too little text, TrainingError where there are no zeros to keep, and at the first measurement that finds a
-    loss that is not a number.
+    Raises DataError for too little text, TrainingError where there are no zeros to keep, and where a loss or a gradient is not a number.
     """
-    windows = held_out_windows(held_out, recipe.sequence_length, recipe.held_out_tokens)
-    n_sequences = recipe.batch_tokens // recipe.sequence_length
-    on_device = replace(tokens, ids=tokens.ids.to(device))
-    batches = training_batches(on_device, recipe.sequence_length, n_sequences, recipe.seed)
-    schedule = schedule_of(recipe)
-    model = model.to(device=device, dtype=torch.float32).train()
-    held = held_zeros(model) if keep_zeros else []
-    optimizer = adamw(model, recipe)
-    compiled = recipe.compile == "on" or (recipe.compile == "auto" and device.type == "cuda")
-    loss = loss_function(model, device, dtype=recipe.dtype, compiled=compiled)
-    clock = Clock(device)
-    points: list[Point] = []
+    progress, ranks, device = progress or Progress(), machine.ranks, machine.device
+    schedule, batch_tokens = schedule_of(recipe), recipe.batch_tokens
+    n_sequences = batch_tokens // recipe.sequence_length
+    refuse_uneven(n_sequences, ranks)
+    held_out_windows = held_out_set(held_out, recipe.sequence_length, recipe.held_out_tokens)
+    batches = Batches(near(tokens, device), recipe.sequence_length, n_sequences, recipe.seed)
 
-    def measure(step: int) -> None:
+    model = model.to(device=device if ranks.n == 1 else None, dtype=torch.float32).train()
+    how = computing(recipe, tokens, machine)
+    loss, losses = loss_functions_(model, how, teacher, machine, compiled=is_compiled(recipe, device))
+    pruner = Sparse.of(sparse, model, schedule.n_steps, ranks) if sparse else None
+    held = pruner.held if pruner else held_zeros(model, ranks) if keep_zeros else []
+    state = State(model, adamw(model, recipe), held)
+    step = Step(loss, state, recipe.clip, ranks, n_parts(n_sequences // ranks.n, recipe, machine))
+
+    position, notes = folder.load_(state) if folder else (Position(), [])
+    points = folder.points() if folder else []
+    left = list(position.left) or ([(0, pruner.n_linear)] if pruner else [])
+    clock, branch_seconds = Clock(device, position.seconds), [position.branch_seconds]
+
+    def rows(number: int) -> Tensor:
+        return rows_of(batches.at(number), ranks).to(device)
+
+    def is_known(number: int, phase: Phase) -> bool:
+        """Whether it was measured already, before the training was cut off."""
+        return any(point.n_tokens == number * batch_tokens and point.phase == phase for point in points)
+
+    def measured(number: int, phase: Phase, learning_rate: float, seconds: float) -> None:
+        """Measure, keep and tell."""
+        if is_known(number, phase):
+            return
+        n_tokens = number * batch_tokens
         model.eval()  # a model with dropout is measured without
-        held_out_loss = mean_loss(loss, windows, batch=n_sequences, device=device)
+        found = measure(losses, held_out_windows, batch=max(1, n_sequences // ranks.n), device=device, ranks=ranks)
         model.train()
-        n_tokens = step * recipe.batch_tokens
-        check(held_out_loss, "held-out", n_tokens, recipe)
-        points.append(Point(n_tokens, held_out_loss, schedule.learning_rate(step), schedule.phase(step), clock.seconds))
-        on_point(points[-1])
+        refuse_no_number(found.loss, "held-out loss", n_tokens, recipe, folder)
+        points.append(Point(n_tokens, found.loss, learning_rate, phase, seconds, found.domains))
+        if folder:
+            folder.add(points[-1])
+        progress.point(points[-1])
 
-    measure(0)
-    compile_backward(loss, windows[:1].expand(n_sequences, -1).to(device), optimizer)
-    done = 0
-    for measured in measured_steps(recipe):
-        with clock:
-            for step in range(done + 1, measured + 1):
-                train_loss = train_step(loss, next(batches), optimizer, schedule.learning_rate(step), recipe.clip, held)
-                on_step(step * recipe.batch_tokens)
-            check(float(train_loss), "training", measured * recipe.batch_tokens, recipe)
-        measure(measured)
-        done = measured
+    def looked_at(result: Tensor, number: int) -> None:
+        train_loss, size = (ranks.sum(result) / ranks.n).tolist()
+        refuse_no_number(train_loss, "training loss", number * batch_tokens, recipe, folder)
+        refuse_no_number(size, "norm of the gradients", number * batch_tokens, recipe, folder)
+        progress.train_loss(number * batch_tokens, train_loss)
+
+    def cooled_down(cooldown: Cooldown) -> None:
+        """A branch: the learning rate falls, the loss is measured, and the training goes on from where the branch left it."""
+        trunk = state.copy()
+        branch_clock = Clock(device, clock.seconds)
+        branch_clock.start()
+        for number in range(cooldown.start + 1, cooldown.end + 1):
+            set_rate_(state.optimizer, cooldown.learning_rate(number))
+            result = update(rows(number))
+        looked_at(result, cooldown.end)
+        branch_clock.stop()
+        measured(cooldown.end, "annealed", cooldown.learning_rate(cooldown.end), branch_clock.seconds)
+        branch_seconds[0] += branch_clock.seconds - clock.seconds
+        state.restore_(trunk, cooldown.start)
+
+    with fast_attention(device):
+        measured(0, "before", 0.0, 0.0)
+        update: Callable[[Tensor], Tensor] = step
+        if is_recorded(recipe, machine):
+            update = recorded(step, rows(position.step + 1))
+        else:
+            thrown_away(step, rows(position.step + 1))
+        progress.begin(position.step * batch_tokens, flops_per_token(model, recipe))
+        wanted, branching = set(measured_steps(recipe)), schedule.branching
+        saved = time.monotonic()
+        clock.start()
+        for number in range(position.step + 1, schedule.n_steps + 1):
+            set_rate_(state.optimizer, schedule.learning_rate(number))
+            result = update(rows(number))
+            if pruner and number in pruner.at:
+                left.append((number * batch_tokens, pruner.prune_(number)))
+            progress.step(number * batch_tokens)
+            if not (number % LOOKED_AT_EVERY == 0 or number in wanted or number in branching or number == schedule.n_steps):
+                continue
+            looked_at(result, number)
+            clock.stop()
+            if number in wanted:
+                measured(number, schedule.phase(number), schedule.learning_rate(number), clock.seconds)
+            for cooldown in branching.get(number, ()):
+                if not is_known(cooldown.end, "annealed"):
+                    cooled_down(cooldown)
+            due = ranks.same(time.monotonic() - saved > machine.save_seconds) or number == schedule.n_steps
+            if folder and due:
+                folder.save(state, Position(number, clock.seconds, branch_seconds[0], tuple(left)))
+                saved = time.monotonic()
+            if number < schedule.n_steps:
+                clock.start()
     model.eval()
-    n_tokens = points[-1].n_tokens
-    return Curve(tuple(points), clock.seconds, n_tokens / clock.seconds, peak_memory(device), device_name(device))
-
-
-def train_step(
-    loss: LossFunction,
-    ids_BL: Tensor,
-    optimizer: torch.optim.Optimizer,
-    learning_rate: float,
-    clip: float,
-    held: Held = (),
-) -> Tensor:
-    """One update, in which the zeros of `held` stay zeros. The mean training loss of the batch comes back, on the device, so that
-    nothing has to wait for it."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    mean = loss(ids_BL) / (ids_BL.shape[0] * (ids_BL.shape[1] - 1))
-    mean.backward()
-    mask_gradients_(held)
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    torch.nn.utils.clip_grad_norm_(parameters, clip)
-    optimizer.step()
-    mask_weights_(held)
-    optimizer.zero_grad(set_to_none=True)
-    return mean.detach()
-
-
-def compile_backward(loss: LossFunction, ids_BL: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """One forward and backward pass whose gradients are thrown away: compiling and the first allocations happen here, untimed."""
-    loss(ids_BL).backward()
-    optimizer.zero_grad(set_to_none=True)
-
-
-def loss_function(
-    model: Any, device: torch.device, *, dtype: Literal["auto", "float32", "bfloat16"] = "auto", compiled: bool = False
-) -> LossFunction:
-    """The summed loss of a batch. dtype is that of the products; auto takes bfloat16 on a GPU only."""
-    half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
-    plain = summed_loss(model)
-    inner = torch.compile(plain, dynamic=False) if compiled else plain
-
-    def loss(ids_BL: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            return inner(ids_BL)
-
-    return loss
-
-
-def adamw(model: Any, recipe: TrainRecipe) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only: norms and other vectors are left to themselves."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True)
-
-
-def check(loss: float, which: str, n_tokens: int, recipe: TrainRecipe) -> None:
-    if math.isfinite(loss):
-        return
-    if n_tokens == 0:
-        raise TrainingError(f"The {which} loss is {loss} before any training: the model is damaged; make or load it again.")
-    raise TrainingError(
-        f"The {which} loss is {loss} after {n_tokens:,} tokens at learning rate {recipe.learning_rate:g}: "
-        "nothing was stored; try a lower learning rate or a longer warm-up."
+    points.sort(key=lambda point: (point.n_tokens, point.phase == "annealed"))
+    n_tokens, seconds = schedule.n_steps_in_all * batch_tokens, clock.seconds + branch_seconds[0]
+    return Curve(
+        tuple(points),
+        seconds,
+        n_tokens / seconds,
+        peak_memory(device),
+        device_name(machine),
+        n_tokens,
+        tuple(left),
+        tuple(notes),
     )
 
 
+def loss_functions_(
+    model: Any, how: Computing, teacher: Teacher | None, machine: Machine, *, compiled: bool
+) -> tuple[SummedLoss, RowLosses]:
+    """The loss to train on and the losses to measure. Where several processes train the model, it is spread over them, in place."""
+    train = partial(summed_loss_with_teacher, how=how, teacher=teacher) if teacher else partial(summed_loss, how=how)
+    held_out = partial(row_losses, how=how)
+    if machine.ranks.n == 1:
+        return made(partial(train, model), compiled), made(partial(held_out, model), compiled)
+    shard_(model, machine.device, how.dtype, compiled=compiled)
+    call_by_name_(model, "summed_loss", lambda self, ids_BL: train(self, ids_BL))
+    call_by_name_(model, "row_losses", lambda self, ids_BL: held_out(self, ids_BL))
+    return model.summed_loss, model.row_losses
+
+
+def made(function: Callable[[Tensor], Tensor], compiled: bool) -> Callable[[Tensor], Tensor]:
+    return torch.compile(function, dynamic=False) if compiled else function
+
+
+def loss_function(
+    model: Any,
+    device: torch.device,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    compiled: bool = False,
+    document_end: int | None = None,
+) -> RowLosses:
+    """The losses of the rows of a batch, of a model that is only measured. dtype is that of the products; auto takes bfloat16 on a GPU
+    only."""
+    inner = made(partial(row_losses, model, how=Computing(dtype_of(dtype, device), document_end)), compiled)
+
+    def losses(ids_BL: Tensor) -> Tensor:
+        with fast_attention(device):
+            return inner(ids_BL)
+
+    return losses
+
+
+def computing(recipe: TrainRecipe, tokens: Tokens, machine: Machine) -> Computing:
+    if recipe.documents_apart and tokens.end is None:
+        raise TrainingError(
+            "Documents are to be kept apart, but the tokenizer has no token that ends one: leave train.documents_apart out."
+        )
+    return Computing(dtype_of(recipe.dtype, machine.device), tokens.end if recipe.documents_apart else None, machine.recompute)
+
+
+def dtype_of(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    half = wanted == "bfloat16" or (wanted == "auto" and device.type == "cuda")
+    return torch.bfloat16 if half else torch.float32
+
+
+def is_compiled(recipe: TrainRecipe, device: torch.device) -> bool:
+    return recipe.compile == "on" or (recipe.compile == "auto" and device.type == "cuda")
+
+
+def is_recorded(recipe: TrainRecipe, machine: Machine) -> bool:
+    """Whether steps are played back as one CUDA graph."""
+    return machine.device.type == "cuda" and machine.ranks.n == 1 and is_compiled(recipe, machine.device)
+
+
+def n_parts(n_rows: int, recipe: TrainRecipe, machine: Machine) -> int:
+    """In how many equal parts the rows of a process are computed: as few as `part_tokens` allows."""
+    limit = machine.part_tokens or n_rows * recipe.sequence_length
+    return next(
+        n for n in range(1, n_rows + 1) if n_rows % n == 0 and (n_rows // n * recipe.sequence_length <= limit or n == n_rows)
+    )
+
+
+NEAR = 2**32
+"""Bytes of tokens that are held on a GPU; of more, each batch is sent there."""
+
+
+def near(tokens: Tokens, device: torch.device) -> Tokens:
+    """The tokens in the memory of a GPU where they are few enough; elsewhere as they are."""
+    if device.type == "cpu" or 4 * len(tokens) > NEAR:
+        return tokens
+    return replace(tokens, ids=tokens.ids.to(torch.int32).to(device))
+
+
+def refuse_uneven(n_sequences: int, ranks: Ranks) -> None:
+    if n_sequences % ranks.n:
+        raise TrainingError(
+            f"A batch of {n_sequences} sequences cannot be shared evenly by {ranks.n} processes: give a --batch-tokens that is a multiple "
+            f"of {ranks.n} sequences."
+        )
+
+
+def refuse_no_number(value: float, which: str, n_tokens: int, recipe: TrainRecipe, folder: RunFolder | None) -> None:
+    """Raise TrainingError for a loss or a norm that is not finite."""
+    if math.isfinite(value):
+        return
+    if n_tokens == 0:
+        raise TrainingError(f"The {which} is {value} before any training: the model is damaged; make or load it again.")
+    good = folder.checkpoints()[:1] if folder else []
+    kept = f"the last good checkpoint is {good[0]}" if good else "nothing was stored"
+    raise TrainingError(
+        f"The {which} is {value} after {n_tokens:,} tokens at learning rate {recipe.learning_rate:g}: {kept}; "
+        "try a lower learning rate or a longer warm-up."
+    )
+
+
+def flops_per_token(model: Any, recipe: TrainRecipe) -> float:
+    return float(shape_of(model.config).flops_per_token(recipe.sequence_length))
+
+
 class Clock:
-    """Seconds spent inside its `with` blocks, the device's pending work included."""
+    """Seconds between start and stop, the device's pending work included, counted on from `seconds`."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, seconds: float = 0.0) -> None:
         self.device = device
-        self.seconds = 0.0
+        self.seconds = seconds
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
         self.started = self.now()
 
-    def __exit__(self, *exception: object) -> None:
+    def stop(self) -> None:
         self.seconds += self.now() - self.started
 
     def now(self) -> float:
@@ -182,7 +337,8 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+def device_name(machine: Machine) -> str:
+    several = f"{machine.ranks.n} x " if machine.ranks.n > 1 else ""
+    if machine.device.type == "cuda":
+        return several + torch.cuda.get_device_name(machine.device)
+    return f"{several}CPU, {torch.get_num_threads()} threads"

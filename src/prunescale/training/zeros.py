@@ -1,7 +1,9 @@
-"""Weights that are zero stay zero while a model trains: what n:m and unstructured pruning took out must not grow back.
+"""Weights that are zero stay zero while a model trains: what pruning took out must not grow back.
 
 The gradient of such a weight is made zero before the norm of the gradients is taken, so that clipping goes by the weights that
-train, and the moments of AdamW stay zero; its weight is made zero after the step.
+train; its weight is made zero after the step, whatever the optimiser's moments, from before it was pruned, did to it.
+
+Where the model is spread over processes, masks are of this process's shards, and looked up in the parameters as they are then.
 """
 
 from collections.abc import Sequence
@@ -13,18 +15,20 @@ from torch.nn import Parameter
 
 from prunescale.errors import TrainingError
 from prunescale.models import family_of
+from prunescale.training.distributed import ALONE, Ranks, local
 
 Held = Sequence[tuple[Parameter, Tensor]]
-"""Weights, and for each of them a mask of its size, True where it trains: one byte a weight."""
+"""Weights, and for each of them a mask of its shard here, True where it trains: one byte a weight."""
 
 
-def held_zeros(model: Any) -> list[tuple[Parameter, Tensor]]:
+def held_zeros(model: Any, ranks: Ranks = ALONE) -> list[tuple[Parameter, Tensor]]:
     """The weights of the linear layers in the blocks that have zeros, each with its mask. One zero is enough: with one threshold
     for a whole model, a layer may have lost next to nothing. Embeddings, the head, norms and biases train whole.
 
     Raises TrainingError where there is no zero at all."""
-    held = [(weight, weight.detach() != 0) for weight in linear_weights(model) if torch.count_nonzero(weight) < weight.numel()]
-    if not held:
+    masks = [(weight, local(weight.detach()) != 0) for weight in linear_weights(model)]
+    held = [(weight, keep) for weight, keep in masks if not keep.all()]
+    if not ranks.sum(torch.tensor(float(len(held)), device=masks[0][1].device)):
         raise TrainingError(
             "The zeros of the model are to be kept, but no weight of the linear layers in its blocks is zero: "
             "prune it by a method that makes zeros, or set train.keep_zeros to off."
@@ -46,11 +50,11 @@ def mask_gradients_(held: Held) -> None:
 
 @torch.no_grad()
 def mask_weights_(held: Held) -> None:
-    """Make weights that are held at zero zero. AdamW leaves them there by itself, with neither a gradient nor a weight to decay;
-    that it is so of any optimiser is what this is for."""
+    """Make weights that are held at zero zero."""
     multiply_(held)
 
 
 def multiply_(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    pairs = [(local(values), keep) for values, keep in pairs if keep.numel()]
     if pairs:
         torch._foreach_mul_([values for values, _ in pairs], [keep for _, keep in pairs])

@@ -11,6 +11,7 @@ from typing import Any
 
 from prunescale.errors import StoreError
 from prunescale.runs.check import check
+from prunescale.runs.export import without_empty
 from prunescale.runs.importers.formula import listed
 from prunescale.runs.importers.gather import SHOWN, Curve, Faults, Measured, gather
 from prunescale.runs.importers.phases import RULE, phases_of
@@ -114,13 +115,13 @@ def _run(curve: Curve, wanted: Plan, source: Source) -> Run:
 UNKNOWN: dict[str, Any] = {
     field.name: None
     for field in fields(Run)
-    if field.name not in ("id", "created", "kind", "name", "base", "seconds", "inputs", "points")
+    if field.name not in ("id", "created", "kind", "name", "base", "seconds", "inputs", "n_params_left", "points")
 } | {"recipe": {}, "versions": {}}
 
 
 def _identity(run: Run, labels: tuple[str, ...]) -> str:
     """The same for the same content, so that what was imported already is found to be there. The name of the file is not in it."""
-    content = asdict(run)
+    content = without_empty(asdict(run)) | {"points": [without_empty(asdict(point)) for point in run.points]}
     for name in ("id", "created", "name"):
         del content[name]
     return hashlib.sha256(json.dumps([content, labels], sort_keys=True).encode()).hexdigest()[:12]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prunescale.errors import StoreError
-from prunescale.runs.export import POINT_FIELDS, csv_header
+from prunescale.runs.export import POINT_FIELDS, YOUNG_FIELDS, csv_header
 from prunescale.runs.importers.rows import Source
 from prunescale.runs.importers.table import csv_header as header_of
 from prunescale.runs.importers.table import parquet_columns, read_table
@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[Path], Source]] = {
     "trackio": read_trackio,
 }
 """Of runs that were measured elsewhere."""
-OUR_HEADER = tuple(csv_header()[: -len(POINT_FIELDS)])
+OUR_HEADER = tuple(csv_header(without=YOUNG_FIELDS)[: 1 - len(POINT_FIELDS)])
 SQLITE = b"SQLite format 3\0"
 
 

@@ -14,7 +14,7 @@ from prunescale.runs.record import Point, Run
 
 OF_POINT = tuple(field.name for field in fields(Point))
 TEXTS = ("name", "base", "pruning_method", "device", "phase")
-NOT_GIVEN = ("id", "created", "kind", "recipe", "recipe_hash", "versions", "inputs", "points", "run")
+NOT_GIVEN = ("id", "created", "kind", "recipe", "recipe_hash", "versions", "inputs", "n_params_left", "domains", "points", "run")
 NUMBERS = tuple(
     field.name for field in (*fields(Run), *fields(Point)) if field.name not in (*TEXTS, *NOT_GIVEN)
 )  # `seconds` and `loss` are a point's; the run's own follow from them

@@ -1,0 +1,56 @@
+"""A model made from nothing, to be trained."""
+
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from prunescale.errors import ModelError
+from prunescale.models.checkpoint import LOCAL, Checkpoint, locate, quiet_transformers, read_or_refused
+from prunescale.recipe import ModelRecipe
+
+
+def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
+    """A Llama of the sizes of a recipe, its weights drawn at random, the same ones on every machine, with the tokenizer that it names.
+
+    Raises ModelError where there is no such tokenizer."""
+    tokenizer = tokenizer_at(recipe.tokenizer)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.ffn_size,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.kv_heads or recipe.heads,
+        head_dim=recipe.head_dim or recipe.hidden_size // recipe.heads,
+        max_position_embeddings=recipe.context,
+        initializer_range=recipe.init_std,
+        tie_word_embeddings=recipe.tied,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(recipe.init_seed)
+        model: Any = LlamaForCausalLM(config).float().eval()
+    return Checkpoint(f"llama-{recipe.layers}x{recipe.hidden_size}", model, tokenizer)
+
+
+def tokenizer_at(path: str) -> Any:
+    """The tokenizer of a Hugging Face folder, of `embedded:NAME`, or in a tokenizer.json. Raises ModelError where there is none."""
+    if path.endswith(".json"):
+        from transformers import PreTrainedTokenizerFast
+
+        with read_or_refused(f"The tokenizer {path} cannot be read"):
+            tokenizer = PreTrainedTokenizerFast(tokenizer_file=path)
+        if tokenizer.convert_tokens_to_ids(END) is not None:
+            tokenizer.eos_token = END
+        return tokenizer
+    folder, gguf_file = locate(path)
+    if gguf_file:
+        raise ModelError(f"{path} is a GGUF file: give model.tokenizer as a Hugging Face folder or a tokenizer.json.")
+    with quiet_transformers(), read_or_refused(f"The tokenizer of {path} cannot be read"):
+        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+
+
+END = "<|endoftext|>"

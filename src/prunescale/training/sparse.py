@@ -1,0 +1,66 @@
+"""A model pruned while it trains: which weights, when, and how many are left (Jin et al. 2025, arXiv:2501.12486).
+
+The weights that are pruned are zero from then on: out of the forward pass, and, since their gradients and they themselves are masked
+in each step, out of training and of weight decay. The optimiser's moments are kept as they are.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from prunescale.errors import TrainingError
+from prunescale.models import shape_of
+from prunescale.recipe import SparseRecipe
+from prunescale.training.distributed import Ranks, local
+from prunescale.training.gradual import prunings
+from prunescale.training.objective import head_of
+from prunescale.training.threshold import prune_smallest_
+from prunescale.training.zeros import linear_weights
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """The weights that are pruned while a model trains, with their masks; at: the share of them to keep after some of the steps; n_linear:
+    all weights of the linear layers, output projection included, pruned or not."""
+
+    held: list[tuple[Parameter, Tensor]]
+    at: dict[int, float]
+    pattern: str | None
+    n_linear: int
+    n_prunable: int
+    ranks: Ranks
+
+    @classmethod
+    def of(cls, recipe: SparseRecipe, model: Any, n_steps: int, ranks: Ranks) -> Self:
+        """For a model in which nothing is pruned yet, as it is spread over the processes."""
+        weights = sparse_weights(model, head=recipe.head)
+        n_linear = shape_of(model.config).n_params_linear
+        n_prunable = sum(weight.numel() for weight in weights)
+        at = {pruning.step: pruning.keep for pruning in prunings(recipe, n_steps, n_prunable, n_linear)}
+        held = [(weight, torch.ones_like(local(weight.detach()), dtype=torch.bool)) for weight in weights]
+        return cls(held, at, recipe.pattern, n_linear, n_prunable, ranks)
+
+    @torch.no_grad()
+    def prune_(self, step: int) -> int:
+        """Prune as is due after this step, in place. Back comes how many weights of the linear layers are left."""
+        weights, keeps = [local(weight.detach()) for weight, _ in self.held], [keep for _, keep in self.held]
+        n_kept = prune_smallest_(weights, keeps, self.at[step], pattern=self.pattern, group=self.ranks.group)
+        return self.n_linear - self.n_prunable + n_kept
+
+
+def sparse_weights(model: Any, *, head: bool) -> list[Any]:
+    """The weights that compete: of the linear layers in the blocks, and of the head if it is one of them.
+
+    Raises TrainingError for a head that is the embedding too."""
+    weights = linear_weights(model)
+    if not head:
+        return weights
+    if shape_of(model.config).tied_embeddings:
+        raise TrainingError(
+            "The head is to be pruned, but it is the embedding too (tied), which is looked up and not multiplied: "
+            "set sparse.head to false, or model.tied."
+        )
+    return [*weights, head_of(model)]

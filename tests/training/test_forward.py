@@ -1,0 +1,67 @@
+"""The blocks computed our way are those of transformers."""
+
+import pytest
+import torch
+
+from prunescale.models import FAMILIES
+from prunescale.training.forward import hidden_states, is_llama_shaped
+
+LONG, SHORT = 20, 7
+"""Beyond the window of those families that have one, and within it."""
+
+
+def logits(model, ids, **options):
+    return hidden_states(model, ids, dtype=torch.float32, **options) @ model.get_output_embeddings().weight.T
+
+
+@pytest.fixture
+def ids():
+    return torch.randint(1, 257, (2, LONG), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("length", [SHORT, LONG])
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_the_logits_are_those_of_transformers(make_family_model, ids, family, length):
+    model = make_family_model(family)
+    expected = model(input_ids=ids[:, :length]).logits
+    # float32 in another order: logits of order 10, errors of 1e-6 relative.
+    assert torch.allclose(logits(model, ids[:, :length]), expected, atol=1e-4)
+
+
+def test_which_families_are_computed_our_way(make_family_model):
+    ours = {family: [is_llama_shaped(make_family_model(family), length) for length in (SHORT, LONG)] for family in FAMILIES}
+    # Mistral and Qwen 2 have a window of 7 in these models; Phi 3 has fused projections, Gemma and OLMo norms elsewhere.
+    assert ours == {
+        "llama": [True, True],
+        "mistral": [True, False],
+        "qwen2": [True, False],
+        "qwen3": [True, True],
+        "gemma3_text": [False, False],
+        "phi3": [False, False],
+        "olmo2": [False, False],
+    }
+
+
+def test_gradients_are_those_of_transformers(make_family_model, ids):
+    model = make_family_model("qwen3")
+    model(input_ids=ids).logits.square().mean().backward()
+    expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    for recompute in (False, True):
+        model.zero_grad()
+        logits(model, ids, recompute=recompute).square().mean().backward()
+        for name, parameter in model.named_parameters():
+            assert torch.allclose(parameter.grad, expected[name], rtol=1e-3, atol=1e-4 * float(expected[name].abs().max())), name
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "olmo2"])
+@torch.no_grad()
+def test_documents_do_not_see_one_another(make_family_model, ids, family):
+    model = make_family_model(family)
+    positions = torch.tensor([[*range(5), *range(8), *range(7)], [*range(LONG)]])
+    together = logits(model, ids, positions_BL=positions)
+    for first, last in ((0, 5), (5, 13), (13, 20)):
+        # Rotary positions count from the window's start in the one and from the document's in the other: only their differences matter.
+        assert torch.allclose(together[0, first:last], logits(model, ids[:1, first:last])[0], atol=1e-4)
+    assert torch.allclose(together[1], logits(model, ids[1:])[0], atol=1e-4)
+    assert not torch.allclose(together[0, 5:13], logits(model, ids)[0, 5:13], atol=0.1)

@@ -1,0 +1,153 @@
+"""A training that was killed goes on as if never stopped."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from prunescale.errors import TrainingError
+from prunescale.recipe import TrainRecipe
+from prunescale.runs import Point
+from prunescale.training import Machine, RunFolder, Tokens, train_
+from tests.training.runs_apart import IDS, RECIPE, model_of, run
+
+SCRIPT = Path(__file__).with_name("runs_apart.py")
+CPU = torch.device("cpu")
+
+
+def killed_at(step, folder, variant):
+    done = subprocess.run([sys.executable, SCRIPT, "-", variant, folder, str(step)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def in_json(found):
+    return json.loads(json.dumps(found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["sparse", "2:4"])
+def test_killed_again_and_again_it_gives_the_same_curve_to_the_last_bit(tmp_path, variant):
+    """Killed in the trunk before any checkpoint, between two, and after a branch."""
+    expected = run(variant, None, -1)
+    measured: list[Point] = []
+    for step in (9, 25, 35):
+        killed_at(step, tmp_path / "run", variant)
+        points = RunFolder(tmp_path / "run", {"variant": variant}).points()
+        assert points[: len(measured)] == measured  # none is lost
+        measured = points
+    resumed = run(variant, tmp_path / "run", -1)
+    assert resumed == expected
+    assert len(measured) > 5
+    assert run(variant, tmp_path / "run", -1) == expected  # a run that had come to its end
+
+
+def stopped(folder, at):
+    """The same inside this process: an exception in the place of a kill."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(n_tokens):
+        if n_tokens == 64 * at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(folder, stop)
+
+
+def train(folder, step=lambda n_tokens: None, **entries):
+    from prunescale.training import Progress
+
+    model = model_of(tied=True, zeros=False)
+    curve = train_(
+        model,
+        Tokens(IDS, None),
+        Tokens(IDS[:400], None),
+        TrainRecipe(**{**RECIPE, **entries}),
+        machine=Machine(CPU, save_seconds=0),
+        folder=folder and RunFolder(folder, {"recipe_hash": "abc"}),
+        progress=Progress(step=step),
+    )
+    return curve
+
+
+def facts(curve):
+    return [(point.n_tokens, point.loss, point.phase) for point in curve.points]
+
+
+def test_in_the_middle_of_a_branch(tmp_path, monkeypatch):
+    from prunescale.training.step import Step
+
+    expected = facts(train(None))
+    taken, take = [], Step.__call__
+
+    def counted(step, ids_BL):
+        taken.append(None)
+        if len(taken) == 16:  # the branch to 18 leaves after 14 steps, so this is its second
+            raise KeyboardInterrupt
+        return take(step, ids_BL)
+
+    monkeypatch.setattr(Step, "__call__", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run")
+    monkeypatch.setattr(Step, "__call__", take)
+    assert facts(train(tmp_path / "run")) == expected
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path):
+    expected = facts(train(None))
+    stopped(tmp_path / "run", 36)
+    newest, before = RunFolder(tmp_path / "run", {"recipe_hash": "abc"}).checkpoints()
+    weights = next(newest.glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    curve = train(tmp_path / "run")
+    assert facts(curve) == expected
+    assert curve.notes == (f"{newest} is damaged ({weights.name} has another checksum): left out.",)
+    assert before != newest
+
+
+def test_a_checkpoint_that_was_being_written_is_none(tmp_path):
+    expected = facts(train(None))
+    stopped(tmp_path / "run", 36)
+    newest = RunFolder(tmp_path / "run", {"recipe_hash": "abc"}).checkpoints()[0]
+    shutil.move(newest, tmp_path / "run" / "unfinished")
+    (tmp_path / "run" / "points.jsonl").open("a").write('{"n_tokens": 12')  # cut off while it was written
+    assert facts(train(tmp_path / "run")) == expected
+    assert not (tmp_path / "run" / "unfinished").exists()
+
+
+def test_the_folder_of_another_run_is_refused(tmp_path):
+    RunFolder(tmp_path / "run", {"recipe_hash": "abc"})
+    with pytest.raises(TrainingError, match=r"the folder of another run \(recipe abc, this is def\): give the recipe"):
+        RunFolder(tmp_path / "run", {"recipe_hash": "def"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("ten years")
+    with pytest.raises(TrainingError, match="is no folder of a run: give a new or empty folder"):
+        RunFolder(tmp_path / "mine", {"recipe_hash": "abc"})
+
+
+def test_a_run_that_goes_wrong_says_which_checkpoint_is_good(tmp_path):
+    def spoil(n_tokens):
+        if n_tokens == 64 * 33:
+            raise_rate()
+
+    def raise_rate():
+        from prunescale.training import loop
+
+        patch.setattr(loop, "set_rate_", lambda optimizer, rate: set_rate_(optimizer, 1e30))
+
+    from prunescale.training.state import set_rate_
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingError) as refused:
+        train(tmp_path / "run", spoil)
+    newest = RunFolder(tmp_path / "run", {"recipe_hash": "abc"}).checkpoints()[0]
+    assert f"the last good checkpoint is {newest}; try a lower learning rate" in str(refused.value)
+    assert newest.name == "step-00000032"
+    assert facts(train(tmp_path / "run")) == facts(train(None))
