@@ -1,7 +1,12 @@
 """The callbacks for the Trainer of Hugging Face, beside our own loop on the same data."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +21,7 @@ from prunescale.training import Batches, Machine, Tokens, held_out_windows, trai
 from prunescale.training.callback import KeepZeros
 from prunescale.training.recorder import RecordRun
 from prunescale.training.trainer_log import Evaluated, points_of
+from tests.training import trainer_apart
 
 pytest.importorskip("accelerate", reason="the Trainer needs it")
 
@@ -259,3 +265,41 @@ def test_weights_that_cannot_be_seen_are_refused(sparse):
     sparse.model.layers[0].add_module("wrapped", type("FullyShardedDataParallel", (torch.nn.Module,), {})())
     with pytest.raises(TrainingError, match="FSDP 1"):
         begin(sparse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["ddp", "fsdp2"])
+def test_two_processes_do_what_one_does(tmp_path, way):
+    """Zeros, losses and norms too: gradients are masked before they are clipped, in every shard, with accumulation."""
+    (tmp_path / "one").mkdir()
+    expected = trainer_apart.run("one", tmp_path / "one")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", trainer_apart.__file__]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*launch, tmp_path / "two.json", way], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "two.json").read_text())
+    assert (found["sharded"], expected["sharded"]) == (way == "fsdp2", False)
+    assert found["kept"]
+    assert expected["kept"]
+    for name in ("nonzero", "sparsity"):
+        assert found[name] == expected[name]
+    assert [n_tokens for n_tokens, _ in found["points"]] == [n_tokens for n_tokens, _ in expected["points"]]
+    # Sums of float32 in another order, over four steps.
+    assert [loss for _, loss in found["points"]] == pytest.approx([loss for _, loss in expected["points"]], abs=1e-4)
+    assert found["norms"] == pytest.approx(expected["norms"], rel=1e-4)
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is not there")
+def test_the_example_of_the_page_runs(sparse, tmp_path, monkeypatch):
+    section = PAGE.read_text("utf-8").partition("## With the Hugging Face Trainer")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    sparse.save_pretrained("pruned")
+    exec(example, {"train_rows": training_rows(), "held_out_rows": rows_of(held_out_windows(HELD_OUT, 16))})
+    with Store.open("runs.db") as store:
+        (run,) = store.list()
+    assert run.inputs["sparsity"] == 0.5
+    assert [point.phase for point in run.points][:1] == ["before"]

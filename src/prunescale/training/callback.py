@@ -86,7 +86,7 @@ def refuse_strange(model: Any, args: Any) -> Any:
     if getattr(args, "deepspeed", None):
         wrong, instead = "DeepSpeed, which keeps weights of its own", "Train with FSDP2 or DDP"
     elif "FullyShardedDataParallel" in kinds:
-        wrong, instead = "FSDP 1, which joins weights into one", 'Set fsdp_config={"fsdp_version": 2}'
+        wrong, instead = "FSDP 1, which joins weights into one", 'Set fsdp_config={"version": 2}'
     elif getattr(model, "is_quantized", False) or getattr(model, "hf_quantizer", None):
         wrong, instead = "a quantised model, whose weights do not train", "Load it in bfloat16 or float32"
     elif hasattr(model, "peft_config") or getattr(model, "_hf_peft_config_loaded", False):

@@ -51,13 +51,26 @@ class Step:
         return size
 
 
-def recorded(step: Step, ids_BL: Tensor) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True)
+class Recorded:
+    """A step that is played back. It holds on to the step that was recorded: a graph knows addresses only, and would go on writing to
+    where the optimiser's moments were, whoever has that memory then."""
+
+    step: Step
+    batch: Tensor
+    graph: torch.cuda.CUDAGraph
+    result: Tensor
+
+    def __call__(self, ids_BL: Tensor) -> Tensor:
+        self.batch.copy_(ids_BL)
+        self.graph.replay()
+        return self.result.clone()
+
+
+def recorded(step: Step, ids_BL: Tensor) -> Recorded:
     """The same step as one CUDA graph for batches of this shape, in which kernels follow one another without waiting for Python. Recording
     it changes nothing: passes before it are thrown away, and the recording itself runs nothing."""
     batch = ids_BL.clone()
-    thrown_away(
-        step, batch
-    )  # compiled on the stream that all else is on: on another, compiling has read memory that was not there yet
     side = torch.cuda.Stream(ids_BL.device)
     side.wait_stream(torch.cuda.current_stream(ids_BL.device))
     with torch.cuda.stream(side):
@@ -66,13 +79,7 @@ def recorded(step: Step, ids_BL: Tensor) -> Callable[[Tensor], Tensor]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = step(batch)
-
-    def play(ids_BL: Tensor) -> Tensor:
-        batch.copy_(ids_BL)
-        graph.replay()
-        return result.clone()
-
-    return play
+    return Recorded(step, batch, graph, result)
 
 
 def thrown_away(step: Step, ids_BL: Tensor) -> None:
