@@ -1,5 +1,7 @@
 """Pruning while a model trains."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -36,7 +38,7 @@ def test_it_ends_as_sparse_as_wanted_and_nothing_grows_back(make_model):
     assert curve.left == ((0, n_linear), *((64 * step, n) for step, n in zip((4, 8, 12), kept, strict=True)))
     counts = [sum(int(zero[name].sum()) for name in linear) for zero in seen]
     assert counts == [0] * 3 + [n_linear - kept[0]] * 4 + [n_linear - kept[1]] * 4 + [n_linear - kept[2]] * 9
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         assert all((after[name] >= before[name]).all() for name in linear)
     assert not seen[-1]["model.embed_tokens.weight"].any()
     assert seen[-1]["lm_head.weight"].any()
@@ -72,7 +74,7 @@ def test_the_optimisers_moments_are_kept_and_the_weights_do_not_decay(make_model
 
 
 def test_the_head_is_the_embedding_or_not(make_model):
-    with pytest.raises(TrainingError, match="it is the embedding too .*: set sparse.head to false"):
+    with pytest.raises(TrainingError, match=r"it is the embedding too .*: set sparse.head to false"):
         sparse_weights(make_model(), head=True)
     model = make_model()
     curve = train(model, SparseRecipe(sparsity=0.5, head=False, every=2))

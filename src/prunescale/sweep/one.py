@@ -26,7 +26,16 @@ from prunescale.models import (
 )
 from prunescale.recipe import Recipe, TrainRecipe
 from prunescale.runs import Run, average_over
-from prunescale.sweep.steps import Between, has_sparsity, is_gone, keeps_zeros, pruned, rates_of_steps, train_between_
+from prunescale.sweep.steps import (
+    Between,
+    has_sparsity,
+    head_was_pruned,
+    is_gone,
+    keeps_zeros,
+    pruned,
+    rates_of_steps,
+    train_between_,
+)
 from prunescale.training import (
     ALONE,
     Curve,
@@ -99,6 +108,7 @@ def run_recipe(
         recipe.train,
         machine=machine,
         keep_zeros=keeps_zeros(recipe.train, checkpoint.lineage),
+        head_was_pruned=head_was_pruned(checkpoint.lineage),
         sparse=recipe.sparse,
         teacher=teacher,
         folder=folder,

@@ -84,7 +84,15 @@ def train_between_(
 ) -> Between:
     """Train a model after a step that is not the last, counted from 1, in place."""
     train = between_recipe(recipe, step)
-    curve = train_(checkpoint.model, tokens, held_out, train, machine=machine, keep_zeros=keeps_zeros(train, checkpoint.lineage))
+    curve = train_(
+        checkpoint.model,
+        tokens,
+        held_out,
+        train,
+        machine=machine,
+        keep_zeros=keeps_zeros(train, checkpoint.lineage),
+        head_was_pruned=head_was_pruned(checkpoint.lineage),
+    )
     first, last = curve.points[0], curve.points[-1]
     return Between(
         rate=checkpoint.lineage["pruning"]["rate"],
@@ -127,3 +135,9 @@ def has_sparsity(lineage: Mapping[str, Any]) -> bool:
     last = lineage.get("pruning") or {}
     all_of_them = (*last.get("earlier", ()), last, lineage.get("pretraining") or {})
     return any(pruning.get("sparsity") is not None for pruning in all_of_them)
+
+
+def head_was_pruned(lineage: Mapping[str, Any]) -> bool:
+    """Whether the head lost weights while the model was pre-trained."""
+    recipe = (lineage.get("pretraining") or {}).get("recipe") or {}
+    return bool((recipe.get("sparse") or {}).get("head"))

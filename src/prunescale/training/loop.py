@@ -83,6 +83,7 @@ def train_(
     *,
     machine: Machine,
     keep_zeros: bool = False,
+    head_was_pruned: bool = False,
     sparse: SparseRecipe | None = None,
     teacher: Teacher | None = None,
     folder: RunFolder | None = None,
@@ -93,8 +94,8 @@ def train_(
 
     Weights and optimiser stay in float32; on a GPU the products run in bfloat16 and the loss function is compiled, unless the
     recipe says otherwise. keep_zeros: whether weights of linear layers in the blocks that are zero stay so; what train.keep_zeros
-    says of it is for the caller to read, who knows whether the model was pruned. sparse: pruning on the way. folder: where measurements and
-    checkpoints are kept; a training that was begun there goes on from its last checkpoint.
+    says of it is for the caller to read, who knows whether the model was pruned, and its head with it. sparse: pruning on the way.
+    folder: where measurements and checkpoints are kept; a training that was begun there goes on from its last checkpoint.
 
     Raises DataError for too little text, TrainingError where there are no zeros to keep, and where a loss or a gradient is not a number.
     """
@@ -109,7 +110,7 @@ def train_(
     how = computing(recipe, tokens, machine)
     loss, losses = loss_functions_(model, how, teacher, machine, compiled=is_compiled(recipe, device))
     pruner = Sparse.of(sparse, model, schedule.n_steps, ranks) if sparse else None
-    held = pruner.held if pruner else held_zeros(model, ranks) if keep_zeros else []
+    held = pruner.held if pruner else held_zeros(model, ranks, head=head_was_pruned) if keep_zeros else []
     state = State(model, adamw(model, recipe), held)
     step = Step(loss, state, recipe.clip, ranks, n_parts(n_sequences // ranks.n, recipe, machine))
 

@@ -21,12 +21,14 @@ Held = Sequence[tuple[Parameter, Tensor]]
 """Weights, and for each of them a mask of its shard here, True where it trains: one byte a weight."""
 
 
-def held_zeros(model: Any, ranks: Ranks = ALONE) -> list[tuple[Parameter, Tensor]]:
+def held_zeros(model: Any, ranks: Ranks = ALONE, *, head: bool = False) -> list[tuple[Parameter, Tensor]]:
     """The weights of the linear layers in the blocks that have zeros, each with its mask. One zero is enough: with one threshold
-    for a whole model, a layer may have lost next to nothing. Embeddings, the head, norms and biases train whole.
+    for a whole model, a layer may have lost next to nothing. Embeddings, norms and biases train whole, and so does the head, whose
+    rows of tokens that never come are often zero, unless it was pruned and is to be held too.
 
     Raises TrainingError where there is no zero at all."""
-    masks = [(weight, local(weight.detach()) != 0) for weight in linear_weights(model)]
+    weights = [*linear_weights(model), *([model.get_output_embeddings().weight] if head else [])]
+    masks = [(weight, local(weight.detach()) != 0) for weight in weights]
     held = [(weight, keep) for weight, keep in masks if not keep.all()]
     if not ranks.sum(torch.tensor(float(len(held)), device=masks[0][1].device)):
         raise TrainingError(
