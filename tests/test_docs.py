@@ -3,6 +3,7 @@
 That each layer is listed is tested with the layers.
 """
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import click
 import pytest
 
+from prunescale.shape import ModelShape
+
 ROOT = Path(__file__).parents[1]
 CLI_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))
 LAWS_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_laws.py"))
+SCALE_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_scale.py"))
 COMMANDS = {context.command_path: context.command for context in CLI_PAGE["contexts"]()}
 PAGES = [path for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "studies/**/*.md") for path in ROOT.glob(pattern)]
 
@@ -32,6 +36,21 @@ def test_the_page_of_commands_is_what_their_help_says():
 def test_the_page_of_laws_is_what_they_say():
     page = (ROOT / "docs" / "laws.md").read_text("utf-8")
     assert page == LAWS_PAGE["page"](), "docs/laws.md is out of date: run python docs/generate_laws.py"
+
+
+def test_the_page_of_scale_is_what_its_formulas_say():
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    assert page == SCALE_PAGE["page"](), "docs/scale.md is out of date: run python docs/generate_scale.py"
+
+
+def test_the_formulas_of_scale_hold_for_what_was_measured():
+    """To a tenth: they leave out optimisers' and compilers' own buffers, norms and rounding up."""
+    for case in json.loads((ROOT / "benchmarks" / "training_cases.json").read_text("utf-8")):
+        shape, how = ModelShape(**case["shape"]), SCALE_PAGE["Training"](**case["training"])
+        machine = SCALE_PAGE["Machine"](matrix_rate=case["matrix_rate"])
+        assert SCALE_PAGE["memory"](shape, how) == pytest.approx(case["memory"], rel=0.1), case["name"]
+        tokens = how.n_gpus * how.n_rows * how.sequence_length
+        assert tokens / SCALE_PAGE["seconds_a_step"](shape, how, machine) == pytest.approx(case["tokens_per_second"], rel=0.1)
 
 
 def test_the_page_of_pruning_lists_every_method_with_its_source():

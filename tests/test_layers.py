@@ -17,6 +17,7 @@ LAYERS = (
     "amounts",
     "fields",
     "shape",
+    "partners",
     "recipe",
     "laws",
     "fitting",

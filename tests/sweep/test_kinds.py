@@ -61,7 +61,8 @@ def test_sparse_pre_training(from_nothing, tmp_path):
     # Twelve steps, pruned after the steps 3, 5, 7, 9.
     kept = [int(0.25 ** (k / 4) * N_LINEAR) for k in range(5)]
     average = (3 * kept[0] + 2 * kept[1] + 2 * kept[2] + 2 * kept[3] + 3 * kept[4]) / 12
-    assert run.inputs["n_params_average"] == pytest.approx(average)
+    assert run.n_params_average(768) == pytest.approx(average)
+    assert run.n_params_average(64 * 6) == pytest.approx((3 * kept[0] + 2 * kept[1] + kept[2]) / 6)
     assert run.inputs["flops_sparse"] == pytest.approx(6 * average * 768)
     assert run.flops == trained.shape.flops_per_token(16) * 768
     with Store.create(tmp_path / "runs.db") as store:

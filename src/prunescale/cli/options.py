@@ -100,6 +100,11 @@ def points(command: Any) -> Any:
     return command
 
 
+def warn(text: str) -> None:
+    """A line to standard error."""
+    click.echo(f"Warning: {text}", err=True)
+
+
 def chosen_device(name: str) -> Any:
     """The torch device of a --device option. Where it is the CPU, the process is set for training on it."""
     import torch

@@ -114,7 +114,8 @@ def training_progress(title: str, n_tokens: int, quiet: bool, peak: "Callable[[]
         def measured(point: "Point") -> None:
             speed.measured(point.loss)
             if in_lines:
-                click.echo(f"{title}: {point.n_tokens:,} of {n_tokens:,} tokens, loss {point.loss:.4f}", err=True)
+                annealed = ", annealed" if point.phase == "annealed" else ""
+                click.echo(f"{title}: {point.n_tokens:,} of {n_tokens:,} tokens, loss {point.loss:.4f}{annealed}", err=True)
 
         yield sweep.Progress(
             stage=lambda words: shown.update(task, description=f"{title}: {words}"),

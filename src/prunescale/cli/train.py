@@ -1,6 +1,7 @@
 """prunescale train"""
 
 import os
+from contextlib import closing
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from prunescale.cli import options
 @click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints.")
 @click.option("--part-tokens", type=options.COUNT, help="Tokens computed at once, for memory. [default: all of a step]")
 @click.option("--recompute", is_flag=True, help="Compute blocks again in the backward pass: less memory, a third more time.")
+@click.option("--track", help="Send the curve to tensorboard:DIR, wandb[:PROJECT] or trackio[:PROJECT] too.")
 @options.device
 @options.as_json
 @options.needs("train", "torch", "transformers", "safetensors")
@@ -56,6 +58,7 @@ def train(
     checkpoint_minutes: float,
     part_tokens: int | None,
     recompute: bool,
+    track: str | None,
     device: str,
     as_json: bool,
     **flags: Any,
@@ -69,7 +72,7 @@ def train(
     from prunescale.models import refuse_to_overwrite, save
     from prunescale.runs import Store
     from prunescale.sweep import run_recipe
-    from prunescale.training import Machine, ranks_of_torchrun
+    from prunescale.training import Machine, dtype_of, matmul_rate, ranks_of_torchrun, tracked, tracker
 
     # What is wrong with these should show before the training, not after.
     recipe = recipe_from(recipe_file, model, flags)
@@ -83,8 +86,24 @@ def train(
     title = Path(recipe.base).name if recipe.base else f"llama-{recipe.model.layers}x{recipe.model.hidden_size}"
     with options.enough_memory("give a smaller --part-tokens, or --recompute"), ranks_of_torchrun(place) as (ranks, own_place):
         machine = Machine(own_place, ranks, part_tokens, recompute, 60 * checkpoint_minutes)
-        with training_progress(title, recipe.train.tokens, as_json or not ranks.is_first) as progress:
-            done = run_recipe(recipe, machine=machine, loss_before=loss_before, keep_in=checkpoints, progress=progress)
+        tracking = tracker(
+            track if ranks.is_first else None, name=f"{title}-{recipe.hash}", config=recipe.to_dict(), tell=options.warn
+        )
+
+        def peak() -> float:
+            return ranks.n * matmul_rate(own_place, dtype_of(recipe.train.dtype, own_place))
+
+        with (
+            closing(tracking),
+            training_progress(title, recipe.train.tokens, as_json or not ranks.is_first, peak) as progress,
+        ):
+            done = run_recipe(
+                recipe,
+                machine=machine,
+                loss_before=loss_before,
+                keep_in=checkpoints,
+                progress=tracked(progress, tracking),
+            )
     if done is None:  # the first process tells and keeps
         return
     run, trained = done
@@ -201,7 +220,7 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
         "Parameters": f"{run.n_params_non_embedding:,} outside embeddings and head"
         + (f" ({run.n_params_before:,} before pruning)" if pruned else "")
         + zeros,
-        "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end{bits}, nats per token",
+        "Held-out loss": f"{before}{run.points[0].loss:.4f} before training, {run.loss:.4f} at the end, nats per token{bits}",
         "Trained": f"{short(run.n_tokens)} tokens{between} in {run.seconds:,.0f} s, "
         f"{short(run.tokens_per_second)} tokens/s, {run.flops:.2e} FLOPs",
         "Kept in": store,
@@ -210,9 +229,9 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
         facts["Annealed"] = f"{annealed} tokens"
     if run.points[-1].domains:
         facts["By domain"] = ", ".join(f"{name} {loss:.4f}" for name, loss in run.points[-1].domains.items())
-    if "n_params_average" in run.inputs:
+    if "n_params_final" in run.inputs:
         facts["Linear weights"] = (
-            f"{short(run.n_params_linear)} at first, {short(run.inputs['n_params_average'])} averaged over the tokens, "
+            f"{short(run.n_params_linear)} at first, {short(run.n_params_average(run.n_tokens))} averaged over the tokens, "
             f"{short(run.inputs['n_params_final'])} in the end; {run.inputs['flops_sparse']:.2e} FLOPs at 6 N(t) a token"
         )
     return {**facts, "Saved in": save_to} if save_to else facts

@@ -1,7 +1,6 @@
 """One recipe from beginning to end: load, measure, prune, train, and the record of it all."""
 
 import math
-import platform
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
-from prunescale import __version__
 from prunescale.errors import DataError, ModelError, TrainingError
 from prunescale.models import (
     Checkpoint,
@@ -46,7 +43,6 @@ from prunescale.training import (
     Tokens,
     dtype_of,
     held_out_windows,
-    linear_weights,
     loss_function,
     mean_loss,
     read_tokens,
@@ -54,6 +50,7 @@ from prunescale.training import (
     train_,
     whole_state,
 )
+from prunescale.training.counts import n_params_nonzero, n_zeros, params_by_group, sparsity, versions
 
 EVALUATED_AT_ONCE = 8192
 """Tokens of a batch when a model is only measured."""
@@ -131,8 +128,12 @@ def with_training(checkpoint: Checkpoint, run: Run, between: Sequence[Between]) 
     history = [*checkpoint.lineage.get("training", []), done]
     lineage = {**checkpoint.lineage, "training": history}
     if run.kind == "pre-training":
-        sparse = {name: run.inputs[name] for name in ("sparsity", "n_params_average") if name in run.inputs}
-        lineage["pretraining"] = {"n_tokens": run.n_tokens, "recipe": run.recipe, **sparse}
+        lineage["pretraining"] = {"n_tokens": run.n_tokens, "recipe": run.recipe}
+        if "sparsity" in run.inputs:
+            lineage["pretraining"] |= {
+                "sparsity": run.inputs["sparsity"],
+                "n_params_average": run.n_params_average(run.n_tokens),
+            }
     return replace(checkpoint, lineage=lineage)
 
 
@@ -298,14 +299,7 @@ def record(
         pruning_method=method,
         pruning_rate=rate,
         n_params_before=pruning.get("n_params_before", shape.n_params_non_embedding),
-        n_params_non_embedding=shape.n_params_non_embedding,
-        n_params_embedding=shape.n_params_embedding,
-        n_params_head=shape.n_params_head,
-        n_params_attention=shape.n_params_attention,
-        n_params_ffn=shape.n_params_ffn,
-        n_params_norm=shape.n_params_norm,
-        n_params_linear=shape.n_params_linear,
-        n_params_total=shape.n_params_total,
+        **params_by_group(shape),
         n_params_nonzero=n_params_nonzero(checkpoint.model),
         loss_before=loss_before,
         n_tokens_pretrain=0 if recipe.model else checkpoint.lineage.get("pretraining", {}).get("n_tokens"),
@@ -341,16 +335,14 @@ def of_cooldowns(curve: Curve, flops_per_token: float) -> dict[str, float]:
 
 
 def of_sparse(recipe: Recipe, curve: Curve) -> dict[str, float]:
-    """Of a model that was pruned while it trained: weights of the linear layers left in the end, averaged over the tokens, and the
-    paper's accounting of its cost, 6 N(t) a token, which counts pruned weights as if they were not computed with."""
+    """Of a model that was pruned while it trained: weights of the linear layers left in the end, and the paper's accounting of its
+    cost, 6 N(t) a token, as if pruned weights were not computed with."""
     if not recipe.sparse:
         return {}
     n_tokens = curve.points[-1].n_tokens
-    average = average_over(curve.left, n_tokens)
     return {
         "n_params_final": float(curve.left[-1][1]),
-        "n_params_average": average,
-        "flops_sparse": 6.0 * average * n_tokens,
+        "flops_sparse": 6.0 * average_over(curve.left, n_tokens) * n_tokens,
     }
 
 
@@ -363,26 +355,3 @@ def weights_left(recipe: Recipe, checkpoint: Checkpoint) -> tuple[tuple[int, int
 
 def had_zeros(recipe: Recipe, checkpoint: Checkpoint) -> bool:
     return bool(recipe.sparse) or has_sparsity(checkpoint.lineage) or keeps_zeros(recipe.train, checkpoint.lineage)
-
-
-def n_zeros(model: Any) -> int:
-    """Among the weights of the linear layers in the blocks."""
-    return sum(weight.numel() - int(torch.count_nonzero(weight)) for weight in linear_weights(model))
-
-
-def sparsity(model: Any) -> float:
-    """The share of zeros among the weights of the linear layers in the blocks."""
-    return n_zeros(model) / sum(weight.numel() for weight in linear_weights(model))
-
-
-def n_params_nonzero(model: Any) -> int:
-    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
-
-
-def versions() -> dict[str, str]:
-    return {
-        "prunescale": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }

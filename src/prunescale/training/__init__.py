@@ -16,7 +16,7 @@ from prunescale.training.schedule import Schedule, measured_steps, schedule_of
 from prunescale.training.shards import Index, read_shards, refuse_damaged
 from prunescale.training.tokenizing import Encoder, end_of_document
 from prunescale.training.tokens import Domain, StoredIds, Tokens
-from prunescale.training.tracking import Tracker, tracker
+from prunescale.training.tracking import Tracker, tracked, tracker
 from prunescale.training.zeros import held_zeros, linear_weights
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "schedule_of",
     "teacher_for",
     "tokenize_corpus",
+    "tracked",
     "tracker",
     "train_",
     "whole_state",

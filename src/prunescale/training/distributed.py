@@ -86,6 +86,7 @@ def ranks_of_torchrun(device: torch.device) -> Iterator[tuple[Ranks, torch.devic
     )
     try:
         yield Ranks(distributed.get_rank(), n), place
+        distributed.barrier()  # who ends first takes down what the others still use
     finally:
         distributed.destroy_process_group()
 

@@ -11,10 +11,13 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from prunescale.errors import TrainingError
+from prunescale.runs import Point
+from prunescale.training.loop import Progress
 
 KINDS = "tensorboard:DIR, wandb[:PROJECT] or trackio[:PROJECT]"
 PROJECT = "prunescale"
@@ -75,6 +78,27 @@ def tracker(where: str | None, *, name: str, config: Mapping[str, Any], tell: Ca
         ) from error
     except Exception as error:
         raise TrainingError(f"Tracking with {kind} cannot begin: {in_a_line(error)}.") from error
+
+
+def tracked(progress: Progress, to: Tracker) -> Progress:
+    """What is told of a training, sent to a tracker too. The ends of cooldowns have a name of their own: as points of the curve they would
+    look like a fall and a rise."""
+
+    def point(measured: Point) -> None:
+        progress.point(measured)
+        name = "loss/annealed" if measured.phase == "annealed" else "loss/held_out"
+        values = {name: measured.loss, **{f"{name}/{domain}": loss for domain, loss in measured.domains.items()}}
+        if measured.learning_rate is not None:
+            values["learning_rate"] = measured.learning_rate
+        if measured.seconds:
+            values["tokens_per_second"] = measured.n_tokens / measured.seconds
+        to.log(measured.n_tokens, values)
+
+    def train_loss(n_tokens: int, loss: float) -> None:
+        progress.train_loss(n_tokens, loss)
+        to.log(n_tokens, {"loss/train": loss})
+
+    return replace(progress, point=point, train_loss=train_loss)
 
 
 class TensorBoard:
