@@ -1,7 +1,7 @@
 """Training steps on one GPU, ours beside the Hugging Face Trainer and a plain compiled step: tokens/s, share of the matrix rate, memory.
 
     python benchmarks/train_throughput.py run --tool prunescale --size 85m --sequence-length 512 [--masks] [--batch-tokens 65536]
-    python benchmarks/train_throughput.py all --out FOLDER [--sizes 25m,85m] [--sequence-lengths 512,2048]
+    python benchmarks/train_throughput.py all --out FOLDER [--cases prunescale:85m:512:65536:1:masks,...]
 
 A run is a process of its own, on random tokens, with random weights; compiling and the first steps are left out. trainer: the Hugging Face
 Trainer with torch_compile, bf16 and the fused AdamW. plain: the same model compiled, autocast to bfloat16, cross-entropy by PyTorch, fused
@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,17 @@ SIZES = {  # hidden size, blocks, feed-forward channels, heads
     "1b": (2048, 16, 8192, 32),
 }
 VOCABULARY = 8192
+CASES = (
+    *(
+        f"{tool}:{size}:{length}:65536:1:{masks}"
+        for size in ("25m", "85m", "200m")
+        for length in (512, 2048)
+        for tool, masks in (("trainer", "none"), ("plain", "none"), ("prunescale", "none"), ("prunescale", "masks"))
+    ),
+    *(f"{tool}:1m:512:{batch}:1:none" for batch in (8192, 16384, 65536) for tool in ("plain", "prunescale")),
+    *(f"prunescale:1b:2048:32768:{gpus}:none" for gpus in (1, 2)),
+)
+"""What `all` runs, where nothing else is said."""
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -45,13 +55,13 @@ def main() -> None:
     run.add_argument("--size", choices=SIZES, required=True)
     run.add_argument("--masks", action="store_true", help="hold half of the weights of the linear layers at zero")
     run.add_argument("--sequence-length", type=int, default=512)
+    run.add_argument("--batch-tokens", type=int, default=65536, help="of each GPU")
     for each in (run, every):
-        each.add_argument("--batch-tokens", type=int, default=65536)
         each.add_argument("--steps", type=int, default=20)
     every.add_argument("--out", required=True)
-    every.add_argument("--sizes", default="25m,85m,200m")
-    every.add_argument("--sequence-lengths", default="512,2048")
-    every.add_argument("--tools", default="trainer,plain,prunescale")
+    every.add_argument("--name", default="all")
+    every.add_argument("--cases", default=",".join(CASES), help="TOOL:SIZE:LENGTH:BATCH:GPUS:masks or none, with commas")
+    every.add_argument("--seconds", type=int, default=90, help="for one case")
     given = parser.parse_args()
     (run_one if given.command == "run" else run_all)(given)
 
@@ -105,10 +115,12 @@ def synchronise() -> None:
 
 
 def by_prunescale(model: Any, given: argparse.Namespace) -> float:
+    """On one GPU as a recorded step, on several, where torchrun started this, spread over them."""
     from prunescale.recipe import TrainRecipe
-    from prunescale.training.distributed import ALONE
+    from prunescale.training import Machine
     from prunescale.training.forward import fast_attention
-    from prunescale.training.objective import Computing, summed_loss
+    from prunescale.training.loop import loss_functions_
+    from prunescale.training.objective import Computing
     from prunescale.training.state import State, adamw, set_rate_
     from prunescale.training.step import Step, recorded
     from prunescale.training.zeros import held_zeros, linear_weights
@@ -125,13 +137,14 @@ def by_prunescale(model: Any, given: argparse.Namespace) -> float:
         with torch.no_grad():
             for weight in linear_weights(model):
                 weight[:, ::2] = 0
-    held = held_zeros(model) if given.masks else []
-    dtype = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
-    loss = torch.compile(partial(summed_loss, model.train(), how=Computing(dtype)), dynamic=False)
-    step: Any = Step(loss, State(model, adamw(model, recipe), held), 1.0, ALONE)
+    ranks = given.ranks
+    how = Computing(torch.bfloat16 if DEVICE.type == "cuda" else torch.float32)
+    loss, _ = loss_functions_(model.train(), how, None, Machine(DEVICE, ranks), compiled=True)
+    held = held_zeros(model, ranks) if given.masks else []
+    step: Any = Step(loss, State(model, adamw(model, recipe), held), 1.0, ranks)
     with fast_attention(DEVICE):
         set_rate_(step.state.optimizer, 1e-4)
-        if DEVICE.type == "cuda":
+        if DEVICE.type == "cuda" and ranks.n == 1:
             step = recorded(step, batches_of(given)[0])
         return timed(step, given)
 
@@ -215,20 +228,34 @@ def matrix_rate() -> float:
 
 
 def run_one(given: argparse.Namespace) -> None:
+    from prunescale.training import ranks_of_torchrun
+
+    global DEVICE
+    with ranks_of_torchrun(DEVICE) as (ranks, DEVICE):
+        given.ranks = ranks
+        answer = measured(given)
+        if ranks.is_first:
+            print(json.dumps(answer), flush=True)
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """Tokens are those of all GPUs together, each of which has a batch of its own."""
     rate = matrix_rate() if DEVICE.type == "cuda" else float("nan")
     model = model_of(given.size, given.sequence_length)
     per_token = flops_per_token(model, given.sequence_length)
     began = time.perf_counter()
     seconds = TOOLS[given.tool](model, given)
-    achieved = per_token * given.batch_tokens / seconds
-    answer = {
+    tokens = given.batch_tokens * given.ranks.n
+    achieved = per_token * tokens / seconds / given.ranks.n
+    return {
         "tool": given.tool,
         "size": given.size,
         "sequence_length": given.sequence_length,
         "batch_tokens": given.batch_tokens,
+        "gpus": given.ranks.n,
         "masks": given.masks,
         "ms": 1000 * seconds,
-        "tokens_per_second": given.batch_tokens / seconds,
+        "tokens_per_second": tokens / seconds,
         "tflops": achieved / 1e12,
         "of_matrix_rate": achieved / rate,
         "matrix_tflops": rate / 1e12,
@@ -237,34 +264,44 @@ def run_one(given: argparse.Namespace) -> None:
         "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU",
         "torch": torch.__version__,
     }
-    print(json.dumps(answer), flush=True)
 
 
 def run_all(given: argparse.Namespace) -> None:
     found = []
-    for size in given.sizes.split(","):
-        for length in given.sequence_lengths.split(","):
-            variants = [(tool, ()) for tool in given.tools.split(",")]
-            if "prunescale" in given.tools:
-                variants.append(("prunescale", ("--masks",)))
-            for tool, more in variants:
-                command = [sys.executable, __file__, "run", "--tool", tool, "--size", size, "--sequence-length", length, *more]
-                command += ["--batch-tokens", str(given.batch_tokens), "--steps", str(given.steps)]
-                done = subprocess.run(command, capture_output=True, text=True)
-                if done.returncode:
-                    print(f"{tool} {size} {length} failed: {done.stderr[-800:]}", flush=True)
-                    continue
-                found.append(json.loads(done.stdout.strip().splitlines()[-1]))
-                print(row_of(found[-1]), flush=True)
-                Path(given.out, "train_throughput.json").write_text(json.dumps(found, indent=1))
+    for case in given.cases.split(","):
+        tool, size, length, batch_tokens, gpus, masks = case.split(":")
+        start = [sys.executable]
+        if int(gpus) > 1:
+            start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
+        command = [*start, __file__, "run", "--tool", tool, "--size", size, "--sequence-length", length]
+        command += ["--batch-tokens", batch_tokens, "--steps", str(given.steps), *(["--masks"] if masks == "masks" else [])]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=given.seconds)
+        except subprocess.TimeoutExpired:
+            print(f"{case}: not done after {given.seconds} s", flush=True)
+            continue
+        if done.returncode:
+            print(f"{case} failed: {done.stderr[-800:]}", flush=True)
+            continue
+        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
+        print(row_of(found[-1]), flush=True)
+        Path(given.out, f"train_throughput_{given.name}.json").write_text(json.dumps(found, indent=1))
 
 
 def row_of(answer: dict[str, Any]) -> str:
-    name = answer["tool"] + (", half of the weights held at zero" if answer["masks"] else "")
-    return (
-        f"| {answer['size']} | {answer['sequence_length']} | {name} | {answer['ms']:.1f} | {answer['tokens_per_second'] / 1e6:.3f} M | "
-        f"{answer['tflops']:.0f} | {100 * answer['of_matrix_rate']:.1f} % | {answer['peak_memory_gb'] or 0:.1f} |"
-    )
+    cells = [
+        answer["size"],
+        answer["sequence_length"],
+        f"{answer['batch_tokens']:,}",
+        answer["gpus"],
+        answer["tool"] + (", half of the weights held at zero" if answer["masks"] else ""),
+        f"{answer['ms']:.1f}",
+        f"{answer['tokens_per_second'] / 1e6:.3f} M",
+        f"{answer['tflops']:.0f}",
+        f"{100 * answer['of_matrix_rate']:.1f} %",
+        f"{answer['peak_memory_gb'] or 0:.1f}",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 if __name__ == "__main__":

@@ -153,9 +153,9 @@ to another; at most 2 million tokens a step.
 
 {seventy}
 
-Not in it: reading the model (each process reads all of it into its machine's memory, 4 bytes a weight: 2.2 TB for 8 processes
-and 70B, which is more than most machines have), evaluations, checkpoints (12 bytes a weight), and a teacher, which takes 2
-bytes a weight on every GPU and a third of the arithmetic.
+Not in it: reading the model (each process reads its own part), evaluations, checkpoints (13 bytes a weight), and a teacher, which
+takes 2 bytes a weight on every GPU and a third of the arithmetic. The first process prunes with the whole model in its memory: for one
+that is larger than that, `prunescale prune --stream` comes before, and the loss before pruning is given (`--loss-before`).
 
 ## Checked against what was measured
 

@@ -127,4 +127,5 @@ def none_near(like: ModelShape, n_params_linear: float, tolerance: float, multip
 
 
 def words(shape: ModelShape) -> str:
-    return f"hidden size {shape.hidden_size:,}, feed-forward {shape.ffn_size:,}, {shape.n_heads} heads of {shape.head_dim}"
+    heads = "1 head" if shape.n_heads == 1 else f"{shape.n_heads} heads"
+    return f"hidden size {shape.hidden_size:,}, feed-forward {shape.ffn_size:,}, {heads} of {shape.head_dim}"

@@ -174,7 +174,7 @@ def test_two_processes_prune_and_train_by_the_command(pruned, tmp_path):
     command += ["train", "--recipe", "recipe.toml", "--device", "cpu", "--store", "runs.db", "--save", "trained", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert "Several processes prune a model together by way of a folder: give one" in refused.stderr
+    assert "Several processes train a model together by way of a folder: give one" in refused.stderr
     done = subprocess.run([*command, "--checkpoints", "run"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["name"] == expected.name  # printed once

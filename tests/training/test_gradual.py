@@ -54,6 +54,24 @@ def test_the_released_models(sparsity, n_steps, density):
     assert steps_of_equal_compute(recipe, 10_000, N, N) == pytest.approx(n_steps, abs=2)
 
 
+@pytest.mark.parametrize(("sparsity", "first", "last"), [(0.2, 2500, 8100), (0.6, 2500, 10100), (0.8, 2500, 12600)])
+def test_the_windows_of_the_released_models(sparsity, first, last):
+    """That of 40 %, 2500 to 8875, is no multiple of 100 steps, and so had another interval."""
+    planned = prunings(
+        SparseRecipe(sparsity=sparsity), steps_of_equal_compute(SparseRecipe(sparsity=sparsity), 10_000, N, N), N, N
+    )
+    assert (planned[0].step, planned[-1].step) == (pytest.approx(first, abs=6), pytest.approx(last, abs=6))
+
+
+@pytest.mark.parametrize(("sparsity", "n_steps", "n_prunings"), [(0.6, 4255, 80), (0.8, 6487, 106)])
+def test_steps_of_a_plan_by_another_program(sparsity, n_steps, n_prunings):
+    """A loop of its own, for 2,593 dense steps and a pruning every 25: within a quarter of a percent of our steps, and as many prunings."""
+    recipe = SparseRecipe(sparsity=sparsity, every=25)
+    found = steps_of_equal_compute(recipe, 2593, N, N)
+    assert found == pytest.approx(n_steps, rel=0.0025)
+    assert len(prunings(recipe, found, N, N)) == n_prunings
+
+
 def test_a_head_that_stays_counts_as_compute():
     recipe = SparseRecipe(sparsity=0.8, head=False)
     assert average_share(recipe, 1000, 700, 1000) > 0.7 * average_share(recipe, 1000, 1000, 1000) + 0.3

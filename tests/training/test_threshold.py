@@ -1,10 +1,13 @@
-"""The threshold is the one that sorting finds."""
+"""The threshold is the one that sorting finds, however the weights are counted and over whatever processes they are spread."""
+
+from datetime import timedelta
 
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 from prunescale.training import threshold
-from prunescale.training.threshold import magnitude, magnitude_threshold, prune_smallest_
+from prunescale.training.threshold import by_digits, magnitude, magnitude_threshold, prune_smallest_
 
 CPU = torch.device("cpu")
 
@@ -21,13 +24,64 @@ def weights():
     return [torch.randn(50, 8), 300 * torch.randn(7, 8), few_values, tiny, torch.empty(0, 8), torch.randn(9, 8).bfloat16()]
 
 
-@pytest.mark.parametrize("at_once", [2**26, 100])
-def test_it_is_the_order_statistic(weights, monkeypatch, at_once):
+@pytest.mark.parametrize(("found_by", "at_once"), [(magnitude_threshold, 2**26), (by_digits, 2**26), (by_digits, 100)])
+def test_it_is_the_order_statistic(weights, monkeypatch, found_by, at_once):
     monkeypatch.setattr(threshold, "AT_ONCE", at_once)
     sizes = torch.cat([weight.float().flatten().abs() for weight in weights]).sort().values
     for n_below in (1, 2, 17, 300, 301, 600, len(sizes) - 1):
-        found = magnitude_threshold(lambda: (magnitude(weight, None) for weight in weights), n_below, CPU)
+        found = found_by(lambda: (magnitude(weight, None) for weight in weights), n_below, CPU)
         assert found == sizes[n_below], n_below
+
+
+@pytest.mark.parametrize("found_by", [magnitude_threshold, by_digits])
+def test_infinite_and_not_a_number_are_the_largest(found_by):
+    sizes = torch.tensor([1.0, torch.nan, 0.5, torch.inf])
+    assert [float(found_by(lambda: iter([sizes]), n, CPU)) for n in (0, 1, 2)] == [0.5, 1.0, torch.inf]
+    assert found_by(lambda: iter([sizes]), 3, CPU).isnan()
+    weight = torch.tensor([[1.0, -torch.inf, torch.nan, 0.5]])
+    keeps = masks_of([weight])
+    keeps[0][0, 1] = False
+    assert prune_smallest_([weight], keeps, 0.75) == 2
+    assert (weight[0, :2].tolist(), weight[0, 3]) == ([1.0, 0.0], 0.0)  # not inf times 0
+    assert weight[0, 2].isnan()
+
+
+SPREAD = {2: "2:4", 3: None}
+"""Numbers of processes, and the pattern that is tried on so many."""
+
+
+def to_spread():
+    torch.manual_seed(3)
+    return [torch.randn(7, 8), torch.randint(-2, 3, (5, 8)).float(), torch.randn(1, 8)]  # no row of the last on all ranks but one
+
+
+def pruned_twice(weights, pattern, group=None):
+    keeps = masks_of(weights)
+    return [prune_smallest_(weights, keeps, share, pattern=pattern, group=group) for share in (0.8, 0.5)], weights, keeps
+
+
+def one_of_three(rank, folder):
+    """A process: prunes its rows of all weights, and keeps what they have become."""
+    store = distributed.FileStore(f"{folder}/store", 3)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=3, timeout=timedelta(seconds=60))
+    for n_ranks, pattern in SPREAD.items():
+        group = distributed.new_group(range(n_ranks))
+        if rank < n_ranks:
+            rows = [weight.tensor_split(n_ranks)[rank].clone() for weight in to_spread()]
+            torch.save(pruned_twice(rows, pattern, group), f"{folder}/{n_ranks}-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_the_same_however_the_rows_are_spread(tmp_path):
+    multiprocessing.spawn(one_of_three, (tmp_path,), 3)
+    for n_ranks, pattern in SPREAD.items():
+        left, weights, keeps = pruned_twice(to_spread(), pattern)
+        parts = [torch.load(tmp_path / f"{n_ranks}-{rank}.pt") for rank in range(n_ranks)]
+        assert [part[0] for part in parts] == [left] * n_ranks
+        for number, (weight, keep) in enumerate(zip(weights, keeps, strict=True)):
+            assert torch.equal(torch.cat([part[1][number] for part in parts]), weight)
+            assert torch.equal(torch.cat([part[2][number] for part in parts]), keep)
 
 
 def test_the_smallest_go_and_the_number_left_is_exact():

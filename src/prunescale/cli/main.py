@@ -16,6 +16,7 @@ from prunescale.cli.demo import demo
 from prunescale.cli.fit import fit
 from prunescale.cli.inspect import inspect
 from prunescale.cli.laws import laws
+from prunescale.cli.partner import partner
 from prunescale.cli.plan import plan
 from prunescale.cli.prune import prune
 from prunescale.cli.rehearse import rehearse
@@ -34,7 +35,7 @@ def prunescale() -> None:
     """Scaling laws for pruned language models: prune, post-train, fit, and plan how many tokens are worth their cost."""
 
 
-for command in (audit, compare, demo, fit, inspect, laws, plan, prune, rehearse, runs, tokenize, train):
+for command in (audit, compare, demo, fit, inspect, laws, partner, plan, prune, rehearse, runs, tokenize, train):
     prunescale.add_command(command)
 
 

@@ -17,9 +17,11 @@ from prunescale.models import (
     load,
     made_from_nothing,
     named_from_anywhere,
+    read_folder,
     save,
     shape_of,
     skeleton_of,
+    weights_to_load,
 )
 from prunescale.recipe import Recipe, TrainRecipe
 from prunescale.runs import Run, average_over
@@ -89,9 +91,9 @@ def run_recipe(
     """
     progress, ranks = progress or Progress(), machine.ranks
     folder = RunFolder(keep_in, identity(recipe), ranks) if keep_in else None
-    if ranks.n > 1 and recipe.prune and not folder:
+    if ranks.n > 1 and not folder:
         raise TrainingError(
-            "Several processes prune a model together by way of a folder: give one that all of them reach, with --checkpoints."
+            "Several processes train a model together by way of a folder: give one that all of them reach, with --checkpoints."
         )
     progress.stage("loading")
     start = begun(recipe, machine, loss_before, folder, progress)
@@ -108,6 +110,7 @@ def run_recipe(
         head_was_pruned=head_was_pruned(checkpoint.lineage),
         sparse=recipe.sparse,
         teacher=teacher,
+        weights=checkpoint.folder,
         folder=folder,
         progress=progress,
     )
@@ -140,18 +143,19 @@ def with_training(checkpoint: Checkpoint, run: Run, between: Sequence[Between]) 
 def begun(recipe: Recipe, machine: Machine, loss_before: float | None, folder: RunFolder | None, progress: Progress) -> Begun:
     """What the training of a recipe begins with: as it is kept in the folder of a run, where it is. Of several processes the first does
     the pruning and the measuring, and keeps what came out for the others."""
-    if folder and folder.ranks.is_first and not folder.begun():
-        start = made_ready(recipe, machine, loss_before, progress)
+    if not folder:
+        return made_ready(recipe, machine, loss_before, progress)
+    if machine.ranks.is_first and not folder.begun():
+        start = made_ready(recipe, replace(machine, ranks=ALONE), loss_before, progress)
         if recipe.prune:
             save(start.checkpoint, folder.start, dtype=torch.float32)
         folder.begin({"loss_before": start.loss_before, "between": [asdict(done) for done in start.between]})
         if machine.ranks.n == 1:
             return start
-    if not folder:
-        return made_ready(recipe, machine, loss_before, progress)
+        del start
     machine.ranks.wait()
     kept = folder.begun() or {}
-    checkpoint = load(folder.start) if recipe.prune else base_of(recipe, machine)
+    checkpoint = loaded(folder.start, machine) if recipe.prune else base_of(recipe, machine)
     tokens, held_out = texts(recipe, checkpoint)
     return Begun(checkpoint, tokens, held_out, kept["loss_before"], tuple(Between(**done) for done in kept["between"]))
 
@@ -181,12 +185,23 @@ def made_ready(recipe: Recipe, machine: Machine, loss_before: float | None, prog
 
 
 def base_of(recipe: Recipe, machine: Machine) -> Checkpoint:
-    """The model that a recipe names, on the device, or one made from nothing. Where several processes share it, it stays in the memory of
-    the CPU, from where each takes its part."""
+    """The model that a recipe names, or one made from nothing."""
     if recipe.model:
         return made_from_nothing(recipe.model)
     assert recipe.base
-    return load(recipe.base, device=machine.device if machine.ranks.n == 1 else "cpu")
+    return loaded(recipe.base, machine)
+
+
+def loaded(path: str | Path, machine: Machine) -> Checkpoint:
+    """The model at a path on the device. Where several processes share it, without its weights, of which each reads its part later
+    (`Checkpoint.folder` says from where); those of a GGUF file, which cannot be read in parts, in the memory of the CPU."""
+    if machine.ranks.n == 1:
+        return load(path, device=machine.device)
+    if weights_to_load(path) is None:
+        return load(path)
+    found = read_folder(path)
+    model = skeleton_of(found.config, dtype=torch.float32, device="cpu")
+    return Checkpoint(found.name, model, found.tokenizer, found.dtype, found.lineage, kept=found.kept, folder=found.path)
 
 
 def texts(recipe: Recipe, checkpoint: Checkpoint) -> tuple[Tokens, Tokens]:

@@ -8,11 +8,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint import HuggingFaceStorageReader
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
@@ -105,6 +108,23 @@ def shard_(model: Any, device: torch.device, dtype: torch.dtype, *, compiled: bo
         call_by_name_(block, SHARDED, forward)
     # Not the default, by which what is outside the blocks stays gathered after an evaluation, and is no longer what the optimiser knows.
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+
+
+def is_without_weights(model: nn.Module) -> bool:
+    return any(parameter.is_meta for parameter in model.parameters())
+
+
+@torch.no_grad()
+def fill_(model: Any, folder: Path | None, device: torch.device) -> None:
+    """Read this process's part of the weights from a Hugging Face folder, in place, whatever their type is there: no process ever
+    holds more than its own part."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}  # which are no weights, and are there already
+    model.to_empty(device=device)
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    model.tie_weights()
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}  # a tied head once
+    checkpoint.load(parameters, storage_reader=HuggingFaceStorageReader(str(folder)))
 
 
 def call_by_name_(module: nn.Module, name: str, function: Any) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,7 @@ from prunescale.recipe import SparseRecipe, TrainRecipe
 from prunescale.runs import Phase, Point
 from prunescale.training.batches import Batches, held_out_set
 from prunescale.training.data import Tokens
-from prunescale.training.distributed import ALONE, Ranks, call_by_name_, rows_of, shard_
+from prunescale.training.distributed import ALONE, Ranks, call_by_name_, fill_, is_without_weights, rows_of, shard_
 from prunescale.training.evaluate import RowLosses, measure
 from prunescale.training.forward import fast_attention
 from prunescale.training.objective import Computing, Teacher, row_losses, summed_loss, summed_loss_with_teacher
@@ -86,6 +87,7 @@ def train_(
     head_was_pruned: bool = False,
     sparse: SparseRecipe | None = None,
     teacher: Teacher | None = None,
+    weights: Path | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
 ) -> Curve:
@@ -95,7 +97,8 @@ def train_(
     Weights and optimiser stay in float32; on a GPU the products run in bfloat16 and the loss function is compiled, unless the
     recipe says otherwise. keep_zeros: whether weights of linear layers in the blocks that are zero stay so; what train.keep_zeros
     says of it is for the caller to read, who knows whether the model was pruned, and its head with it. sparse: pruning on the way.
-    folder: where measurements and checkpoints are kept; a training that was begun there goes on from its last checkpoint.
+    weights: the Hugging Face folder of those of a model that is spread over processes and has come without. folder: where
+    measurements and checkpoints are kept; a training that was begun there goes on from its last checkpoint.
 
     Raises DataError for too little text, TrainingError where there are no zeros to keep, and where a loss or a gradient is not a number.
     """
@@ -109,6 +112,8 @@ def train_(
     model = model.to(device=device if ranks.n == 1 else None, dtype=torch.float32).train()
     how = computing(recipe, tokens, machine)
     loss, losses = loss_functions_(model, how, teacher, machine, compiled=is_compiled(recipe, device))
+    if is_without_weights(model):
+        fill_(model, weights, device)
     pruner = Sparse.of(sparse, model, schedule.n_steps, ranks) if sparse else None
     held = pruner.held if pruner else held_zeros(model, ranks, head=head_was_pruned) if keep_zeros else []
     state = State(model, adamw(model, recipe), held)

@@ -3,11 +3,13 @@
 Floats that are not negative are ordered as their bits are, read as whole numbers. So the k-th smallest is found digit by digit: how
 many weights have each of the 2,048 possible highest digits, then, of those with the digit that the k-th falls into, each second, and
 each third. The counts of processes that hold shards are added up. Nothing is sorted or put together, and no count is limited to 2^31.
+On one CPU the weights are put together after all, since NumPy then finds the k-th many times faster than they can be counted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
@@ -15,14 +17,29 @@ DIGITS = ((21, 11), (10, 11), (0, 10))
 """Of the 32 bits of a float: where each digit begins, and how many bits it has. The sign is 0."""
 
 AT_ONCE = 2**26
-"""Weights looked at in one go, which bounds the memory: 0.8 GB."""
+"""Weights counted in one go: what that takes beside the magnitudes of the largest tensor is 0.8 GB at most."""
 
 
 def magnitude_threshold(
     magnitudes: Callable[[], Iterator[Tensor]], n_below: int, device: torch.device, group: Any = None
 ) -> Tensor:
     """The magnitude that has `n_below` others below it or equal to it, in the order of size: a float32 on `device`. `magnitudes` gives the
-    tensors anew each time it is called, float32 and not negative; those of the other processes of `group` count too."""
+    tensors anew each time it is called, float32 and not negative; those of the other processes of `group` count too. What is not a
+    number counts as larger than infinity."""
+    if device.type == "cpu" and group is None:
+        return by_partition(magnitudes(), n_below)
+    return by_digits(magnitudes, n_below, device, group)
+
+
+def by_partition(magnitudes: Iterator[Tensor], n_below: int) -> Tensor:
+    """That of one process on a CPU, in 8 bytes a weight."""
+    bits = np.concatenate([tensor.flatten().view(torch.int32).numpy() for tensor in magnitudes])
+    bits.partition(n_below)
+    return torch.from_numpy(bits[n_below : n_below + 1].copy()).view(torch.float32)[0]
+
+
+def by_digits(magnitudes: Callable[[], Iterator[Tensor]], n_below: int, device: torch.device, group: Any = None) -> Tensor:
+    """That of any number of processes, on any device."""
     prefix, rank = 0, n_below
     for place, n_bits in DIGITS:
         counts = torch.zeros(2**n_bits + 1, dtype=torch.int64, device=device)
@@ -61,8 +78,8 @@ def prune_smallest_(
     if 0 < n_below < n_weights:
         threshold = magnitude_threshold(magnitudes, n_below, device, group)
         for weight, keep, size in zip(weights, keeps, magnitudes(), strict=True):
-            keep &= size >= threshold
-            weight *= keep
+            keep &= ~(size < threshold)  # what is not a number stays, to be seen
+            weight.masked_fill_(~keep, 0)
     return total(torch.stack([keep.sum() for keep in keeps]).sum(), group)
 
 
