@@ -2,10 +2,11 @@
 
     python benchmarks/threshold.py OUT [--sizes 1e6:float32,1e8:float32,2148532224:bfloat16] [--device cuda]
 
-Weights are normal, in tensors of 2^24 at most. threshold: finding it alone, by digits as on a GPU and over processes. pruning: all of
-`prune_smallest_`, masks and zeros too, half of the weights kept; the first time and when they are zero already. sort, kthvalue: over the
-concatenation, the mask left out; not tried beyond 2^31. Milliseconds are the best of some times; GB/s those of reading the weights
-once in that time; memory is what is allocated beside weights and masks at the highest. Writes OUT/threshold.md and OUT/threshold.json.
+Weights are normal, in tensors of 2^24 at most. threshold: finding it alone, by digits as on GPUs and over processes, or with all weights
+put together as on one CPU. pruning: all of `prune_smallest_`, masks and zeros too, to a half of the weights first, then a little further
+each time. sort, kthvalue: of the concatenation, the mask left out; not tried beyond 2^31. Milliseconds are the best of some times; GB/s
+those of reading the weights once in that time; memory is what is allocated beside weights and masks at the highest. Writes
+OUT/threshold.md and OUT/threshold.json.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunescale.training.threshold import by_digits, magnitude, prune_smallest_
+from prunescale.training.threshold import by_digits, by_partition, magnitude, prune_smallest_
 
 PART = 2**24
 SIZES = {"cuda": "1e6:float32,1e8:float32,2148532224:bfloat16", "cpu": "1e6:float32,1e7:float32"}
@@ -68,7 +69,9 @@ def of_size(n: int, dtype: torch.dtype, device: torch.device) -> list[dict[str, 
     def sizes() -> Any:
         return (magnitude(weight, None) for weight in weights)
 
-    ways: dict[str, Callable[[], Any]] = {"threshold, ours": lambda: by_digits(sizes, n // 2, device)}
+    ways: dict[str, Callable[[], Any]] = {"threshold, by digits": lambda: by_digits(sizes, n // 2, device)}
+    if device.type == "cpu":
+        ways["threshold, put together"] = lambda: by_partition(sizes(), n // 2)
     if n < 2**31:
         ways["sort"] = lambda: whole(weights).sort().values[n // 2]
         ways["kthvalue"] = lambda: whole(weights).kthvalue(n // 2 + 1).values
@@ -77,8 +80,9 @@ def of_size(n: int, dtype: torch.dtype, device: torch.device) -> list[dict[str, 
         by_digits(sizes, n // 2, device)
     found = {name: timed(device, way) for name, way in ways.items()}
     keeps = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
-    found["pruning, ours, first"] = timed(device, lambda: prune_smallest_(weights, keeps, 0.5), 1)
-    found["pruning, ours, again"] = timed(device, lambda: prune_smallest_(weights, keeps, 0.5))
+    found["pruning, first"] = timed(device, lambda: prune_smallest_(weights, keeps, 0.5), 1)
+    shares = iter([0.45 - 0.02 * number for number in range(REPEATS)])
+    found["pruning, further"] = timed(device, lambda: prune_smallest_(weights, keeps, next(shares)))
     n_bytes = n * weights[0].element_size()
     setting = {"n": n, "dtype": str(dtype).removeprefix("torch.")}
     return [

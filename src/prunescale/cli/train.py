@@ -14,7 +14,7 @@ from prunescale.cli import options
 @click.command(short_help="Train a model, pruned first if wanted, and keep its loss curve.")
 @click.argument("model", required=False)
 @click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="TOML file; the options below override its lines.")
-@click.option("--data", help="Text (.txt), tokens (.npz) or folder of token shards to train on.")
+@click.option("--data", help="Text (.txt, .jsonl, .parquet), tokens (.npz), or a folder of these or of `prunescale tokenize`.")
 @click.option("--held-out", help="Text or tokens on which to measure the loss.")
 @click.option("--tokens", type=options.COUNT, help="How many to train on, such as 20M.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
