@@ -21,6 +21,7 @@ from prunescale.training import (
 from prunescale.training.distributed import ALONE
 from prunescale.training.state import State, adamw, set_rate_
 from prunescale.training.step import Step
+from prunescale.training.tokens import Domain
 
 CPU = torch.device("cpu")
 MACHINE = Machine(CPU)
@@ -231,6 +232,42 @@ def test_a_model_in_another_dtype_is_trained_in_float32(make_model):
     train(model, tokens=64)
     assert model.dtype == torch.float32
     assert loss_function(model, CPU)(EASY.ids[None, :9]).dtype == torch.float32
+
+
+def test_domains_are_measured_each_and_together(make_model):
+    """A saying, and the same backwards: 160 and 96 tokens, ten windows of 16 and six."""
+    backwards = SAYING.flip(0).repeat(8)
+    ids = torch.cat((SAYING.repeat(12)[:161], backwards[:97]))
+    held_out = Tokens(ids, None, domains=(Domain("forwards", 0, 161), Domain("backwards", 161, 97)))
+    model = make_model()
+    first = train_(model, EASY, held_out, recipe(), machine=MACHINE).points[0]
+    windows = {
+        "forwards": held_out_windows(Tokens(ids[:161], None), 16),
+        "backwards": held_out_windows(Tokens(ids[161:], None), 16),
+    }
+    expected = {name: plain_loss(make_model(), of_domain) for name, of_domain in windows.items()}
+    assert first.domains == pytest.approx(expected, abs=1e-5)
+    assert first.loss == pytest.approx((10 * expected["forwards"] + 6 * expected["backwards"]) / 16, abs=1e-5)
+
+
+def test_documents_are_kept_apart_where_asked(make_model):
+    end = int(SAYING[17])  # the semicolon, every nineteen tokens
+    text = Tokens(EASY.ids, None, end=end)
+    losses = {}
+    for apart in (True, False):
+        model = make_model()
+        losses[apart] = [point.loss for point in train_(model, text, text, recipe(documents_apart=apart), machine=MACHINE).points]
+    assert losses[True][0] != losses[False][0]
+    row = EASY.ids[8:25]
+    first, rest = row[:10], row[10:]
+    model = make_model()
+    alone = [plain_loss(model, first[None]) * 9, plain_loss(model, rest[None]) * 6]
+    together = loss_function(model, CPU, document_end=end)(row[None])
+    # What the eleventh token is, the tenth says, which ends the document before: that one prediction is made across.
+    across = plain_loss(model, row[None, :11]) * 10 - plain_loss(model, row[None, :10]) * 9
+    assert float(together) == pytest.approx(sum(alone) + across, abs=1e-4)
+    with pytest.raises(TrainingError, match="the tokenizer has no token that ends one"):
+        train(make_model(), documents_apart=True)
 
 
 @pytest.mark.gpu

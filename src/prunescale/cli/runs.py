@@ -1,6 +1,7 @@
 """prunescale runs"""
 
 from dataclasses import asdict
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def show_run(run_id: str, store: str, as_json: bool) -> None:
     if as_json:
         print_json(content)
         return
-    nested = ("points", "recipe", "versions", "inputs")
+    nested = ("points", "recipe", "versions", "inputs", "n_params_left")
     versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
     print_facts({name: shown(value) for name, value in content.items() if name not in nested} | {"versions": versions or "-"})
     click.echo()
@@ -83,17 +84,21 @@ def show_run(run_id: str, store: str, as_json: bool) -> None:
             click.secho(title, bold=True)
             print_facts(facts)
             click.echo()
+    domains = list(dict.fromkeys(name for point in run.points for name in point.domains))
     rows = [
         [
             f"{point.n_tokens:,}",
             f"{point.loss:.4f}",
+            *([f"{point.loss / log(2) / run.bytes_per_token:.4f}"] if run.bytes_per_token else []),
             point.phase,
             f"{point.learning_rate:.2e}" if point.learning_rate is not None else "-",
             f"{point.seconds:.1f}" if point.seconds is not None else "-",
+            *(f"{point.domains[name]:.4f}" if name in point.domains else "-" for name in domains),
         ]
         for point in run.points
     ]
-    print_table("Loss curve", ["tokens", "loss", "phase", "learning rate", "seconds"], rows)
+    bits = ["bits a byte"] if run.bytes_per_token else []
+    print_table("Loss curve", ["tokens", "loss", *bits, "phase", "learning rate", "seconds", *domains], rows)
 
 
 def shown(value: Any) -> str:

@@ -44,7 +44,7 @@ from prunescale.training import (
     Teacher,
     Tokens,
     dtype_of,
-    held_out_windows,
+    held_out_set,
     loss_function,
     mean_loss,
     read_tokens,
@@ -265,13 +265,20 @@ def refuse_long_sequences(checkpoint: Checkpoint | ModelFolder, sequence_length:
 
 
 def held_out_loss(
-    checkpoint: Checkpoint, held_out: Tokens, *, sequence_length: int, limit: int | None, device: torch.device
+    checkpoint: Checkpoint,
+    held_out: Tokens,
+    *,
+    sequence_length: int,
+    limit: int | None,
+    device: torch.device,
+    documents_apart: bool = False,
 ) -> float:
-    """The loss of a model as it is, nats per token, over the first `limit` tokens; products in bfloat16 on a GPU, as in training.
+    """The loss of a model as it is, nats per token, over the windows that a training measures on, `limit` tokens of them; products in
+    bfloat16 on a GPU, as in training.
 
     Raises DataError for too little text, ModelError for a loss that is not a number."""
-    windows = held_out_windows(held_out, sequence_length, limit)
-    loss = loss_function(checkpoint.model, device)
+    windows = held_out_set(held_out, sequence_length, limit).windows_NL
+    loss = loss_function(checkpoint.model, device, document_end=held_out.end if documents_apart else None)
     mean = mean_loss(loss, windows, batch=max(1, EVALUATED_AT_ONCE // sequence_length), device=device)
     if not math.isfinite(mean):
         raise ModelError(f"The held-out loss of {checkpoint.name} is {mean}: the model is damaged; make or load it again.")
@@ -281,7 +288,14 @@ def held_out_loss(
 def loss_before_pruning(base: Checkpoint, train: TrainRecipe, held_out: Tokens, device: torch.device) -> float:
     pruned_earlier = base.lineage.get("pruning")
     original = load(pruned_earlier["base"], device=device) if pruned_earlier else base
-    return held_out_loss(original, held_out, sequence_length=train.sequence_length, limit=train.held_out_tokens, device=device)
+    return held_out_loss(
+        original,
+        held_out,
+        sequence_length=train.sequence_length,
+        limit=train.held_out_tokens,
+        device=device,
+        documents_apart=bool(train.documents_apart),
+    )
 
 
 def record(
