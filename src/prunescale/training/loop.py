@@ -125,7 +125,7 @@ def train_(
     clock, branch_seconds = Clock(device, position.seconds), [position.branch_seconds]
 
     def rows(number: int) -> Tensor:
-        return rows_of(batches.at(number), ranks).to(device)
+        return sent(rows_of(batches.at(number), ranks), device)
 
     def is_known(number: int, phase: Phase) -> bool:
         """Whether it was measured already, before the training was cut off."""
@@ -168,10 +168,8 @@ def train_(
     with fast_attention(device):
         measured(0, "before", 0.0, 0.0)
         update: Callable[[Tensor], Tensor] = step
-        if is_recorded(recipe, machine):
-            update = recorded(step, rows(position.step + 1))
-        else:
-            thrown_away(step, rows(position.step + 1))
+        if position.step < schedule.n_steps:
+            update = made_ready(step, rows(position.step + 1), is_recorded=is_recorded(recipe, machine))
         progress.begin(position.step * batch_tokens, flops_per_token(model, recipe))
         wanted, branching = set(measured_steps(recipe)), schedule.branching
         saved = time.monotonic()
@@ -277,6 +275,21 @@ def n_parts(n_rows: int, recipe: TrainRecipe, machine: Machine) -> int:
     return next(
         n for n in range(1, n_rows + 1) if n_rows % n == 0 and (n_rows // n * recipe.sequence_length <= limit or n == n_rows)
     )
+
+
+def made_ready(step: Step, ids_BL: Tensor, *, is_recorded: bool) -> Callable[[Tensor], Tensor]:
+    """The step, compiled and with its first allocations behind it, so that the clock does not count them."""
+    if is_recorded:
+        return recorded(step, ids_BL)
+    thrown_away(step, ids_BL)
+    return step
+
+
+def sent(ids_BL: Tensor, device: torch.device) -> Tensor:
+    """Tokens on the device; to a GPU without waiting for what it is doing."""
+    if ids_BL.device.type == "cpu" and device.type == "cuda":
+        return ids_BL.pin_memory().to(device, non_blocking=True)
+    return ids_BL.to(device)
 
 
 NEAR = 2**32
