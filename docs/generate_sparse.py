@@ -3,7 +3,6 @@
 The page's words are written by hand; what stands between a marker and the next `<!-- end -->` is not.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from math import log
 from pathlib import Path
@@ -14,6 +13,7 @@ from prunescale.shape import ModelShape
 from prunescale.training.gradual import average_share, prunings, steps_of_equal_compute
 
 PAGE = Path(__file__).with_name("sparse.md")
+END = "<!-- end -->"
 DENSE_STEPS = 10_000
 PAPER_162M = ModelShape(
     n_layers=12, hidden_size=768, ffn_size=3072, n_heads=12, n_kv_heads=12, head_dim=64, vocab_size=32000, tied_embeddings=False
@@ -95,10 +95,9 @@ def tables() -> dict[str, str]:
 def page(text: str) -> str:
     """The page with its tables made anew."""
     for name, content in tables().items():
-        text, n_found = re.subn(
-            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", lambda found: found[1] + content + found[2], text, flags=re.DOTALL
-        )
-        assert n_found == 1, name
+        before, marker, rest = text.partition(f"<!-- {name} -->\n")
+        assert marker, name
+        text = before + marker + content + "\n" + rest[rest.index(END) :]
     return text
 
 

@@ -91,7 +91,6 @@ def run(variant: str, folder: str | None, kill_at: int, device: str = "cpu", ste
             "left": curve.left,
             "weights": {name: weight.double().sum().item() for name, weight in weights.items()},
             "n_zeros": {name: int((weight == 0).sum()) for name, weight in weights.items()},
-            "notes": curve.notes,
         }
 
 

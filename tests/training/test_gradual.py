@@ -1,11 +1,16 @@
 """When a model is pruned while it trains, against what the paper, its code and its model cards say (Jin et al. 2025, arXiv:2501.12486)."""
 
+import re
+import runpy
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from prunescale.recipe import SparseRecipe
+from prunescale.recipe import Recipe, SparseRecipe
 from prunescale.training.gradual import Pruning, average_share, keep_shares, prunings, steps_of_equal_compute
+
+SPARSE_PAGE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "generate_sparse.py"))
 
 N = 137_800_000
 """Weights of the linear layers of the paper's 162M model."""
@@ -87,3 +92,10 @@ def test_whatever_the_window_it_ends_as_sparse_as_wanted(n_steps, start, end, of
     assert all(after.step - before.step == 3 for before, after in pairwise(planned))
     if start == end:
         assert len(planned) == 1
+
+
+def test_the_page_of_sparse_training_has_these_numbers():
+    page = SPARSE_PAGE["PAGE"].read_text("utf-8")
+    assert page == SPARSE_PAGE["page"](page), "docs/sparse.md is out of date: run python docs/generate_sparse.py"
+    (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    assert Recipe.from_toml(example).sparse == SparseRecipe(sparsity=0.8, every=10)

@@ -13,7 +13,7 @@ import torch
 from prunescale.errors import TrainingError
 from prunescale.recipe import TrainRecipe
 from prunescale.runs import Point
-from prunescale.training import Machine, RunFolder, Tokens, train_
+from prunescale.training import Machine, Progress, RunFolder, Tokens, train_
 from tests.training.runs_apart import IDS, RECIPE, model_of, run
 
 SCRIPT = Path(__file__).with_name("runs_apart.py")
@@ -60,9 +60,7 @@ def stopped(folder, at):
         train(folder, stop)
 
 
-def train(folder, step=lambda n_tokens: None, **entries):
-    from prunescale.training import Progress
-
+def train(folder, step=lambda n_tokens: None, note=lambda sentence: None, **entries):
     model = model_of(tied=True, zeros=False)
     curve = train_(
         model,
@@ -71,7 +69,7 @@ def train(folder, step=lambda n_tokens: None, **entries):
         TrainRecipe(**{**RECIPE, **entries}),
         machine=Machine(CPU, save_seconds=0),
         folder=folder and RunFolder(folder, {"recipe_hash": "abc"}),
-        progress=Progress(step=step),
+        progress=Progress(step=step, note=note),
     )
     return curve
 
@@ -107,9 +105,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path):
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    curve = train(tmp_path / "run")
-    assert facts(curve) == expected
-    assert curve.notes == (f"{newest} is damaged ({weights.name} has another checksum): left out.",)
+    notes = []
+    assert facts(train(tmp_path / "run", note=notes.append)) == expected
+    damaged = f"{newest} is damaged ({weights.name} has another checksum): left out."
+    assert notes == [damaged, f"Goes on after {64 * int(before.name[-8:]):,} tokens."]
     assert before != newest
 
 

@@ -118,6 +118,7 @@ def training_progress(title: str, n_tokens: int, quiet: bool, peak: "Callable[[]
                 click.echo(f"{title}: {point.n_tokens:,} of {n_tokens:,} tokens, loss {point.loss:.4f}{annealed}", err=True)
 
         yield sweep.Progress(
+            note=lambda sentence: None if quiet else console.print(f"{title}: {sentence}", markup=False, highlight=False),
             stage=lambda words: shown.update(task, description=f"{title}: {words}"),
             begin=begun,
             step=speed.step,

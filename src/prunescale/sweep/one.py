@@ -315,7 +315,8 @@ def record(
     rate, method = pruning.get("rate", 0.0), pruning.get("method")
     if recipe.sparse:
         rate, method = n_zeros(checkpoint.model) / shape.n_params_non_embedding, "gradual-magnitude"
-    done_to_it = f"{method} {rate:.3f}" if method else "dense" if recipe.model else "unpruned"
+    amount = recipe.sparse.final_sparsity if recipe.sparse else rate
+    done_to_it = f"{method} {amount:.3f}" if method else "dense" if recipe.model else "unpruned"
     per_token = shape.flops_per_token(recipe.train.sequence_length) + teacher_flops
     return Run(
         id=uuid.uuid4().hex[:12],

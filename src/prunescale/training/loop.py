@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -49,11 +49,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Progress:
-    """Who is told what while a recipe runs: `stage` gets a few words when a new stage begins, `begin` the tokens that were trained on
-    already and the floating-point operations of a token, `step` the tokens trained on so far, `train_loss` these and the loss of a
-    batch now and then, `point` each measurement."""
+    """Who is told what while a recipe runs: `stage` gets a few words when a new stage begins, `note` a sentence that is to be read,
+    `begin` the tokens that were trained on already and the floating-point operations of a token, `step` the tokens trained on so
+    far, `train_loss` these and the loss of a batch now and then, `point` each measurement."""
 
     stage: Callable[[str], None] = lambda words: None
+    note: Callable[[str], None] = lambda sentence: None
     begin: Callable[[int, float], None] = lambda n_tokens, flops_per_token: None
     step: Callable[[int], None] = lambda n_tokens: None
     train_loss: Callable[[int, float], None] = lambda n_tokens, loss: None
@@ -64,7 +65,7 @@ class Progress:
 class Curve:
     """What training measured. seconds and tokens_per_second: of training alone, without evaluations and compiling. n_tokens: trained
     on in all, branches included. left: weights of the linear layers that are not pruned, from so many tokens on; empty where nothing
-    was pruned in training. notes: what is to be told, such as checkpoints that were damaged."""
+    was pruned in training."""
 
     points: tuple[Point, ...]
     seconds: float
@@ -73,7 +74,6 @@ class Curve:
     device: str
     n_tokens: int = 0
     left: tuple[tuple[int, int], ...] = ()
-    notes: tuple[str, ...] = field(default=())
 
 
 def train_(
@@ -119,7 +119,9 @@ def train_(
     state = State(model, adamw(model, recipe), held)
     step = Step(loss, state, recipe.clip, ranks, n_parts(n_sequences // ranks.n, recipe, machine))
 
-    position, notes = folder.load_(state) if folder else (Position(), [])
+    position = folder.load_(state, progress.note) if folder else Position()
+    if position.step:
+        progress.note(f"Goes on after {position.step * batch_tokens:,} tokens.")
     points = folder.points() if folder else []
     left = list(position.left) or ([(0, pruner.n_linear)] if pruner else [])
     clock, branch_seconds = Clock(device, position.seconds), [position.branch_seconds]
@@ -206,7 +208,6 @@ def train_(
         device_name(machine),
         n_tokens,
         tuple(left),
-        tuple(notes),
     )
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class RunFolder:
             write_whole(marker, json.dumps(identity, indent=1))
             return
         found = json.loads(marker.read_text(encoding="utf-8"))
-        if found != identity:
+        if found != json.loads(json.dumps(identity)):  # where a tuple is a list
             raise TrainingError(
                 f"{self.path} is the folder of another run (recipe {found.get('recipe_hash')}, this is {identity.get('recipe_hash')}): "
                 "give the recipe that it was begun with, or another folder."
@@ -147,14 +148,13 @@ class RunFolder:
         """The folders of checkpoints, the newest first."""
         return sorted(self.path.glob("step-*"), reverse=True)
 
-    def load_(self, state: State) -> tuple[Position, list[str]]:
-        """Put the newest checkpoint that is whole into the state, in place. Back come where it stands, the beginning if there is
-        none, and what is to be said of those that are damaged."""
-        notes = []
+    def load_(self, state: State, note: Callable[[str], None]) -> Position:
+        """Put the newest checkpoint that is whole into the state, in place. Back comes where it stands, the beginning if there is
+        none; `note` is told of those that are damaged."""
         for folder in self.checkpoints():
             damage = self.ranks.same(damage_of(folder) if self.ranks.is_first else "")
             if damage:
-                notes.append(f"{folder} is damaged ({damage}): left out.")
+                note(f"{folder} is damaged ({damage}): left out.")
                 continue
             with without_notices():
                 dcp.load(state.tensors(), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=self.ranks.n == 1)
@@ -162,8 +162,8 @@ class RunFolder:
             left = tuple((n_tokens, n) for n_tokens, n in content["left"])
             position = Position(content["step"], content["seconds"], content["branch_seconds"], left)
             state.count_from_(position.step)
-            return position, notes
-        return Position(), notes
+            return position
+        return Position()
 
 
 def damage_of(folder: Path) -> str:

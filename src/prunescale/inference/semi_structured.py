@@ -1,0 +1,90 @@
+"""Linear layers whose weight is 2:4 computed with the sparse tensor cores of a GPU, through torch.sparse.
+
+The compressed weight has half of the numbers and two bits for the place of each: 9/16 of the bytes at 16 bits a number. O outputs
+(rows), I inputs.
+"""
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.sparse import SparseSemiStructuredTensor, to_sparse_semi_structured
+
+CAPABILITY = (8, 0)
+"""The first GPUs with sparse tensor cores: A100."""
+ROWS, COLUMNS = 32, 64
+"""What the sizes of a 16-bit weight must be multiples of for both of torch's backends, cuSPARSELt and CUTLASS."""
+DTYPES = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The linear layers of a model by their paths: those computed with 2:4 kernels, those that are 2:4 and of a shape that the kernels
+    don't take, and those that are not 2:4 (the head, as a rule). The latter two stay dense."""
+
+    converted: tuple[str, ...] = ()
+    wrong_shape: tuple[str, ...] = ()
+    not_two_of_four: tuple[str, ...] = ()
+
+
+def why_no_kernels(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why a device has no 2:4 kernels for numbers of this type; None where it has them."""
+    if device.type != "cuda":
+        return f"2:4 kernels need an NVIDIA GPU, and the device is {device.type}"
+    found = torch.cuda.get_device_capability(device)
+    if found < CAPABILITY:
+        return f"2:4 kernels need a GPU of compute capability 8.0 or more, and this one has {found[0]}.{found[1]}"
+    if dtype not in DTYPES:
+        return f"2:4 kernels are used with 16-bit numbers, and the model is computed in {str(dtype).removeprefix('torch.')}"
+    return None
+
+
+def two_of_four(weight_OI: Tensor) -> bool:
+    """Whether no four weights that follow one another in a row have more than two other than zero."""
+    n_outputs, n_inputs = weight_OI.shape
+    if n_inputs % 4:
+        return False
+    return bool((weight_OI.reshape(n_outputs, n_inputs // 4, 4).count_nonzero(-1) <= 2).all())
+
+
+@torch.no_grad()
+def survey(model: Any) -> Conversion:
+    """Which layers could be converted, by their numbers and shapes alone; device and type are another matter."""
+    converted, wrong_shape, dense = [], [], []
+    for path, layer in model.named_modules():
+        if not isinstance(layer, nn.Linear):
+            continue
+        if not two_of_four(layer.weight):
+            dense.append(path)
+        elif layer.weight.shape[0] % ROWS or layer.weight.shape[1] % COLUMNS:
+            wrong_shape.append(path)
+        else:
+            converted.append(path)
+    return Conversion(tuple(converted), tuple(wrong_shape), tuple(dense))
+
+
+@torch.no_grad()
+def semi_structured_copy(model: Any) -> tuple[Any, Conversion]:
+    """A model like this one that computes its 2:4 layers with 2:4 kernels, and which these are. All other weights are shared with the
+    model, not copied. The device must have the kernels: `why_no_kernels`."""
+    conversion = survey(model)
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    sparse = copy.deepcopy(model, shared)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*SparseSemiStructuredTensor is in prototype stage")
+        for path in conversion.converted:
+            layer = sparse.get_submodule(path)
+            packed: Any = to_sparse_semi_structured(layer.weight.detach().contiguous())
+            layer.weight = nn.Parameter(packed, requires_grad=False)
+    return sparse, conversion
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes that a tensor takes, compressed if it is."""
+    if isinstance(tensor, SparseSemiStructuredTensor):
+        parts = (tensor.packed, tensor.meta, tensor.packed_t, tensor.meta_t)
+        return sum(part.nbytes for part in parts if part is not None)
+    return tensor.nbytes
