@@ -275,5 +275,5 @@ def test_a_store_that_cannot_be_written_is_found_before_the_training(work, refus
     monkeypatch.setattr(sweep, "run_recipe", lambda *arguments, **settings: pytest.fail("trained"))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert "is no folder that can be written to; name another --save." in refused(*TRAIN, "--save", "new/folder")
-    assert "No run can be kept at runs.db: it cannot be written there; name another --store." in refused(*TRAIN)
+    assert "No run can be kept at runs.db: it cannot be written there; name another store." in refused(*TRAIN)
     assert "No run can be kept at new.db" in refused(*TRAIN, "--store", "new.db")

@@ -70,7 +70,7 @@ def train(
     """
     from prunescale.cli.output import print_facts, print_json, training_progress
     from prunescale.models import refuse_to_overwrite, save
-    from prunescale.runs import Store
+    from prunescale.runs import Store, refuse_unwritable
     from prunescale.sweep import run_recipe
     from prunescale.training import Machine, dtype_of, matmul_rate, ranks_of_torchrun, tracked, tracker
 
@@ -82,7 +82,7 @@ def train(
     if save_to:
         refuse_folder(Path(save_to))
         refuse_to_overwrite(save_to)
-    refuse_store(Path(store))
+    refuse_unwritable(store)
     title = Path(recipe.base).name if recipe.base else f"llama-{recipe.model.layers}x{recipe.model.hidden_size}"
     with options.enough_memory("give a smaller --part-tokens, or --recompute"), ranks_of_torchrun(place) as (ranks, own_place):
         machine = Machine(own_place, ranks, part_tokens, recompute, 60 * checkpoint_minutes)
@@ -126,19 +126,6 @@ def refuse_folder(path: Path) -> None:
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
         raise ModelError(f"No model can be saved in {path}: {nearest} is no folder that can be written to; name another --save.")
-
-
-def refuse_store(path: Path) -> None:
-    """Raise StoreError where no run could be kept at the end, and make nothing."""
-    from prunescale.errors import StoreError
-    from prunescale.runs import Store
-
-    if path.exists():
-        Store.open(path).close()
-    elif not path.absolute().parent.is_dir():
-        raise StoreError(f"No store can be made at {path}: there is no folder {path.absolute().parent}; make it first.")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise StoreError(f"No run can be kept at {path}: it cannot be written there; name another --store.")
 
 
 SETTINGS = {

@@ -7,7 +7,7 @@ by prunescale.runs.importers.
 from prunescale.runs.export import runs_to_csv, runs_to_json
 from prunescale.runs.reading import read_csv, read_json, read_runs, runs_from_csv, runs_from_json
 from prunescale.runs.record import Kind, Phase, Point, Run, average_over
-from prunescale.runs.store import Store
+from prunescale.runs.store import Store, refuse_unwritable
 
 __all__ = [
     "Kind",
@@ -19,6 +19,7 @@ __all__ = [
     "read_csv",
     "read_json",
     "read_runs",
+    "refuse_unwritable",
     "runs_from_csv",
     "runs_from_json",
     "runs_to_csv",

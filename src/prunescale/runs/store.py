@@ -7,6 +7,7 @@ lock waits for it.
 """
 
 import json
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
@@ -176,6 +177,17 @@ class Store:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+
+def refuse_unwritable(path: str | Path) -> None:
+    """Raise StoreError where no run could be kept, which is better known before a training than after it; nothing is made."""
+    place = Path(path)
+    if place.exists():
+        Store.open(place).close()
+    elif not place.absolute().parent.is_dir():
+        raise StoreError(f"No store can be made at {path}: there is no folder {place.absolute().parent}; make it first.")
+    if not os.access(place if place.exists() else place.absolute().parent, os.W_OK):
+        raise StoreError(f"No run can be kept at {path}: it cannot be written there; name another store.")
 
 
 def _run_row(run: Run) -> dict[str, Any]:

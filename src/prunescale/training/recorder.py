@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,10 +12,10 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from prunescale.errors import StoreError, TrainingError
+from prunescale.errors import TrainingError
 from prunescale.models import named_from_anywhere, shape_of
 from prunescale.models.checkpoint import read_lineage
-from prunescale.runs import Run, Store
+from prunescale.runs import Run, Store, refuse_unwritable
 from prunescale.training.callback import current_ranks, refuse_strange
 from prunescale.training.counts import n_params_nonzero, n_zeros, params_by_group, sparsity, versions
 from prunescale.training.loop import Machine, device_name, peak_memory
@@ -77,7 +76,7 @@ class RecordRun(TrainerCallback, ExportableState):
         model = refuse_strange(model, args)
         refuse_without_curve(args)
         if state.is_world_process_zero:
-            refuse_store(self.store)
+            refuse_unwritable(self.store)
         self._length = self.sequence_length or length_of_rows(train_dataloader)
         self._tokens_per_step = tokens_per_step(args, state, self._length)
         self._had_zeros = n_zeros(model) > 0
@@ -184,13 +183,3 @@ def base_of(folder: Path, model: Any) -> str:
     if str(folder) == ".":
         return type(model).__name__
     return named_from_anywhere(str(folder)) if folder.exists() else str(folder)
-
-
-def refuse_store(path: Path) -> None:
-    """Raise StoreError where no run could be kept in the end, and make nothing."""
-    if path.exists():
-        Store.open(path).close()
-    elif not path.absolute().parent.is_dir():
-        raise StoreError(f"No store can be made at {path}: there is no folder {path.absolute().parent}; make it first.")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise StoreError(f"No run can be kept at {path}: it cannot be written there; name another store.")
