@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prunescale.errors import DataError, TrainingError
-from prunescale.recipe import TrainRecipe
+from prunescale.recipe import DistillRecipe, TrainRecipe
 from prunescale.training import (
     Machine,
     Progress,
@@ -16,6 +16,7 @@ from prunescale.training import (
     loss_function,
     mean_loss,
     measure,
+    teacher_for,
     train_,
 )
 from prunescale.training.distributed import ALONE
@@ -285,3 +286,23 @@ def test_ten_compiled_steps_on_a_gpu_are_those_of_a_cpu(make_model):
     assert on_cpu.points[0].loss - on_cpu.points[-1].loss > 0.5
     assert on_gpu.peak_memory_bytes > 0
     assert on_gpu.device == torch.cuda.get_device_name(device)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["documents apart", "teacher", "states of the teacher", "in parts", "blocks anew", "cooldowns"])
+def test_each_kind_of_step_is_recorded_as_it_is_on_a_cpu(make_model, kind):
+    text = Tokens(EASY.ids, None, end=int(SAYING[17]))
+    entries = {"documents apart": {"documents_apart": True}, "cooldowns": {"cooldowns": (256, 512)}}.get(kind, {})
+    more = {"in parts": {"part_tokens": 32}, "blocks anew": {"recompute": True}}.get(kind, {})
+    curves = []
+    for device in (CPU, torch.device("cuda")):
+        model = make_model()
+        wanted = DistillRecipe(weight=0.5, hidden=0.3 if kind == "states of the teacher" else 0.0)
+        taught = teacher_for(model, make_model(seed=1).to(device), wanted, None, 16) if "teacher" in kind else None
+        plan = recipe(learning_rate=0.003, dtype="float32", **entries)
+        curves.append(train_(model, text, text, plan, machine=Machine(device, **more), teacher=taught))
+    on_cpu, on_gpu = ([(point.n_tokens, point.phase, point.loss) for point in curve.points] for curve in curves)
+    assert [point[:2] for point in on_gpu] == [point[:2] for point in on_cpu]
+    # float32 on both, products by tensor cores in TF32 at most: a relative error of 2^-11 in logits of order 10.
+    assert [point[2] for point in on_gpu] == pytest.approx([point[2] for point in on_cpu], abs=0.02)
