@@ -156,7 +156,9 @@ def test_a_run_that_goes_wrong_says_which_checkpoint_is_good(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_it_is_the_same_but_for_rounding(tmp_path):
     expected = run("sparse", None, -1, "cuda")
-    killed = subprocess.run([sys.executable, SCRIPT, "-", "sparse", tmp_path / "run", "25", "cuda"], capture_output=True, text=True)
+    killed = subprocess.run(
+        [sys.executable, SCRIPT, "-", "sparse", tmp_path / "run", "25", "cuda"], capture_output=True, text=True
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed = run("sparse", tmp_path / "run", -1, "cuda")
     assert resumed["left"] == expected["left"]

@@ -11,6 +11,7 @@ import click
 
 from prunescale import __version__
 from prunescale.cli.audit import audit
+from prunescale.cli.bench import bench
 from prunescale.cli.compare import compare
 from prunescale.cli.demo import demo
 from prunescale.cli.fit import fit
@@ -35,7 +36,7 @@ def prunescale() -> None:
     """Scaling laws for pruned language models: prune, post-train, fit, and plan how many tokens are worth their cost."""
 
 
-for command in (audit, compare, demo, fit, inspect, laws, partner, plan, prune, rehearse, runs, tokenize, train):
+for command in (audit, bench, compare, demo, fit, inspect, laws, partner, plan, prune, rehearse, runs, tokenize, train):
     prunescale.add_command(command)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import StaticCache
+from transformers.cache_utils import Cache, StaticLayer
 
 from prunescale.errors import ModelError
 
 WARM_UP_STEPS = 2
+ROUNDED_TO = 8
+"""Positions of a cache: on a GPU attention with a mask wants rows of a multiple of 16 bytes."""
 
 
 class Decoder:
@@ -24,7 +26,7 @@ class Decoder:
         batch, length = prompt_BL.shape
         refuse_long_text(model.config, length, new_tokens)
         self.model, self.prompt_BL, self.new_tokens = model, prompt_BL, new_tokens
-        self.cache = StaticCache(config=model.config, max_cache_len=length + new_tokens)
+        self.cache = room_for(model.config.num_hidden_layers, length + new_tokens)
         self.token_B1 = torch.zeros(batch, 1, dtype=torch.long, device=prompt_BL.device)
         self.tokens_BN = torch.zeros(batch, new_tokens, dtype=torch.long, device=prompt_BL.device)
         self.forward: Callable[..., Any] = model
@@ -32,10 +34,13 @@ class Decoder:
         self.compiled = self.recorded = False
         self.notes: list[str] = []
 
+    def reset(self) -> None:
+        """Empty the cache."""
+        self.cache.reset()
+
     @torch.no_grad()
     def prefill(self) -> None:
-        """The cache filled with the prompts, and the first token of each text."""
-        self.cache.reset()
+        """An empty cache filled with the prompts, and the first token of each text."""
         self.take(self.model(self.prompt_BL, past_key_values=self.cache, use_cache=True, logits_to_keep=1).logits)
         self.tokens_BN[:, :1].copy_(self.token_B1)
 
@@ -63,9 +68,6 @@ class Decoder:
 
     def record_(self) -> None:
         """Have the step recorded as a CUDA graph, in place. Where it cannot be, it stays as it is and a note says why."""
-        if any(layer.is_sliding for layer in self.cache.layers):
-            self.notes.append("The step is not recorded as a CUDA graph: a cache with a sliding window counts its tokens in Python.")
-            return
         graph = torch.cuda.CUDAGraph()
         self.recorded = self.tried(lambda: self.capture(graph), "The step is not recorded as a CUDA graph")
         if self.recorded:
@@ -82,6 +84,7 @@ class Decoder:
             self.step()
 
     def warm_up(self) -> None:
+        self.reset()
         self.prefill()
         for _ in range(min(WARM_UP_STEPS, self.new_tokens - 1)):
             self.step()
@@ -91,11 +94,18 @@ class Decoder:
             attempt()
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # of the compiler, or of a kernel that no graph can hold: the plain step is slower, not wrong
+        except RuntimeError as error:  # of the compiler, or of a kernel that no graph can hold; the plain step is only slower
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             self.notes.append(f"{failed}: {first_line}")
             return False
         return True
+
+
+def room_for(n_layers: int, n_tokens: int) -> Any:
+    """An empty cache of so many tokens in every layer. Layers with a sliding window get all of it too, and a mask hides what they must not
+    see: transformers' own cache for them counts its tokens in Python, which a recorded step would not."""
+    n_positions = -(-n_tokens // ROUNDED_TO) * ROUNDED_TO
+    return Cache(layers=[StaticLayer(max_cache_len=n_positions) for _ in range(n_layers)])
 
 
 def refuse_long_text(config: Any, prompt_tokens: int, new_tokens: int) -> None:

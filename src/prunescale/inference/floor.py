@@ -40,7 +40,7 @@ def floor_of(
 
 
 def cache_bytes(shape: ModelShape, *, length: int, batch_size: int, item_bytes: int) -> int:
-    """Bytes of keys and values of `length` positions. Layers with a sliding window need less, which is not counted."""
+    """Bytes of keys and values of `length` positions; those of layers with a sliding window are as many here."""
     return 2 * shape.n_layers * shape.key_value_size * length * batch_size * item_bytes
 
 

@@ -104,6 +104,7 @@ def ready(model: Any, prompt_BL: Tensor, new_tokens: int, *, compiled: bool) -> 
 def timed(decoder: Decoder) -> Round:
     """One round, the device waited for before and after each of its halves."""
     device = decoder.prompt_BL.device
+    decoder.reset()
     began = now(device)
     decoder.prefill()
     first = now(device)
