@@ -111,7 +111,8 @@ def pruned_models(shape: dict[str, Any], device: torch.device) -> tuple[list[Con
     made: dict[str, Any] = {"depth 25 %": asdict(without_blocks), "2:4": asdict(zeros)}
     if not why_no_kernels(device, torch.bfloat16):
         fast, conversion = semi_structured_copy(sparse.model)
-        contenders.append(Contender("2:4", fast, kernel="2:4"))
+        if conversion.converted:
+            contenders.append(Contender("2:4", fast, kernel="2:4"))
         made["conversion"] = asdict(conversion)
     return contenders, made
 

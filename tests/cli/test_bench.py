@@ -111,3 +111,22 @@ def test_2_4_kernels_are_timed_beside_dense_ones_of_the_same_model(work, command
     assert len(said["semi_structured"]["converted"]) == 28
     ended = command("bench", "sparse", *SMALL)
     assert "28 linear layers; dense stay 0 for their shape and 1 that are not 2:4" in ended.out.replace("\n", " ")
+
+
+def test_2_4_kernels_that_do_not_run_are_told_of_in_one_line(work, command, refused, make_checkpoint, monkeypatch):
+    from prunescale.models import save
+
+    def fails(weight_OI):
+        raise RuntimeError("supported on other GPUs only")
+
+    settings = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    save(make_checkpoint(**settings), "wide")
+    assert command("prune", "wide", "--method", "magnitude", "--pattern", "2:4", "--out", "sparse").code == 0
+    monkeypatch.setattr("prunescale.inference.why_no_kernels", lambda device, dtype: None)
+    monkeypatch.setattr("prunescale.inference.semi_structured.to_sparse_semi_structured", fails)
+    why = "kernels of this torch do not run here: a weight of 64 x 64 fails (supported on other GPUs only)"
+    said = json.loads(command("bench", "sparse", *SMALL, "--json").out)
+    assert said["notes"] == [f"Dense kernels only: the 2:4 {why}."]
+    assert {each["kernel"] for each in said["speeds"]} == {"dense"}
+    line = refused("bench", "sparse", "--semi-structured", "on", *SMALL)
+    assert line == f"Error: The 2:4 {why}; leave --semi-structured at auto or off.\n"

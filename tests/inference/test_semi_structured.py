@@ -67,6 +67,33 @@ def test_a_copy_shares_what_is_not_converted(make_model, monkeypatch):
     assert torch.equal(sparse(ids_BL).logits, model(ids_BL).logits)
 
 
+def fails(weight_OI):
+    raise RuntimeError("supported on other GPUs only\nat line 1")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "reason"),
+    [
+        (fails, "a weight of 64 x 64 fails (supported on other GPUs only)"),
+        (lambda weight_OI: 1.1 * weight_OI, "1 rows times a weight of 64 x 64 are not what dense kernels give"),
+        (lambda weight_OI: weight_OI * float("nan"), "1 rows times a weight of 64 x 64 are not what dense kernels give"),
+    ],
+)
+def test_layers_whose_kernels_fail_or_are_wrong_stay_dense(make_model, monkeypatch, kernels, reason):
+    monkeypatch.setattr(
+        "prunescale.inference.semi_structured.to_sparse_semi_structured",
+        lambda weight_OI: kernels(weight_OI) if weight_OI.shape == (64, 64) else weight_OI.clone(),
+    )
+    model = make_two_of_four_(make_model(**BIG, num_hidden_layers=1))
+    sparse, conversion = semi_structured_copy(model)
+    # Queries, keys, values and their output are 64 x 64; the feed-forward is 192 x 64 and 64 x 192.
+    assert conversion.refused == tuple(f"model.layers.0.self_attn.{name}_proj" for name in "qkvo")
+    assert conversion.converted == tuple(f"model.layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
+    assert conversion.reason == reason
+    ids_BL = torch.arange(1, 9)[None]
+    assert torch.equal(sparse(ids_BL).logits, model(ids_BL).logits)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(
     why_no_kernels(torch.device("cuda" if torch.cuda.is_available() else "cpu"), torch.bfloat16) is not None,

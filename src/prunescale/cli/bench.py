@@ -149,8 +149,8 @@ def loaded(model: str, against: str | None, dtype: Any, device: Any) -> tuple[An
 
 
 def with_kernels(child: Any, wanted: str) -> tuple[Any, "Conversion | None", list[str]]:
-    """The child with 2:4 kernels or None, which layers have them, and why none has. Raises TrainingError where they are wanted and the
-    device has none, PruningError where no layer of the model is 2:4 and of a shape that they take."""
+    """The child with 2:4 kernels or None, which layers have them, and why others have not. Raises TrainingError where they are wanted and
+    the device has none that run, PruningError where no layer of the model is 2:4 and of a shape that they take."""
     from prunescale.inference import Contender, semi_structured_copy, survey, why_no_kernels
 
     if wanted == "off":
@@ -167,7 +167,13 @@ def with_kernels(child: Any, wanted: str) -> tuple[Any, "Conversion | None", lis
     if missing:
         return None, None, [f"Dense kernels only: {missing}."]
     model, conversion = semi_structured_copy(child.model)
-    return Contender(child.name, model, kernel="2:4"), conversion, []
+    if not conversion.converted:
+        why = f"the 2:4 kernels of this torch do not run here: {conversion.reason}"
+        if wanted == "on":
+            raise TrainingError(f"{why[0].upper()}{why[1:]}; leave --semi-structured at auto or off.")
+        return None, conversion, [f"Dense kernels only: {why}."]
+    notes = [f"Some 2:4 layers stay dense: {conversion.reason}."] if conversion.reason else []
+    return Contender(child.name, model, kernel="2:4"), conversion, notes
 
 
 def fitting_prompt(configs: list[Any], new_tokens: int) -> int:
@@ -249,7 +255,8 @@ def digits(number: float) -> str:
 
 def kernels_fact(conversion: "Conversion") -> dict[str, str]:
     converted, shape, dense = map(len, (conversion.converted, conversion.wrong_shape, conversion.not_two_of_four))
-    return {"2:4 kernels": f"{converted} linear layers; dense stay {shape} for their shape and {dense} that are not 2:4"}
+    refused = f", {len(conversion.refused)} that failed when tried" if conversion.refused else ""
+    return {"2:4 kernels": f"{converted} linear layers; dense stay {shape} for their shape{refused} and {dense} that are not 2:4"}
 
 
 def row(speed: "Speed") -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Decoder:
         with torch.cuda.stream(side):
             self.warm_up()
         torch.cuda.current_stream(device).wait_stream(side)
-        with torch.cuda.graph(graph):
+        with torch.cuda.device(device), torch.cuda.graph(graph):  # it records on the current device, which need not be this one
             self.step()
 
     def warm_up(self) -> None:

@@ -77,7 +77,10 @@ def recorded(step: Step, ids_BL: Tensor) -> Recorded:
         thrown_away(step, batch)
     torch.cuda.current_stream(ids_BL.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with (
+        torch.cuda.device(ids_BL.device),
+        torch.cuda.graph(graph),
+    ):  # which records on the current device, whatever the tensors are on
         result = step(batch)
     return Recorded(step, batch, graph, result)
 
