@@ -5,7 +5,7 @@
 Weights are normal, in tensors of 2^24 at most. threshold: finding it alone, by digits as on GPUs and over processes, or with all weights
 put together as on one CPU. pruning: all of `prune_smallest_`, masks and zeros too, to a half of the weights first, then a little further
 each time. sort, kthvalue: of the concatenation, the mask left out; not tried beyond 2^31. Milliseconds are the best of some times; GB/s
-those of reading the weights once in that time; memory is what is allocated beside weights and masks at the highest. Writes
+those of reading the weights once in that time; memory is what is allocated beside weights and masks at the highest, on a GPU. Writes
 OUT/threshold.md and OUT/threshold.json.
 """
 
@@ -33,16 +33,16 @@ def made(n: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     return [torch.randn(size, device=device, dtype=dtype).view(-1, 64 if size % 64 == 0 else size) for size in sizes]
 
 
-def timed(device: torch.device, work: Callable[[], Any], repeats: int = REPEATS) -> dict[str, float]:
-    """Milliseconds, the best of some times, and the highest memory in bytes (GPU only)."""
-    best, spent, memory = float("inf"), 0.0, 0.0
+def timed(device: torch.device, work: Callable[[], Any], repeats: int = REPEATS) -> dict[str, Any]:
+    """Milliseconds, the best of some times, and the highest memory in bytes: None on a CPU, where it is not known."""
+    best, spent, memory = float("inf"), 0.0, None
     for _ in range(repeats):
         before = reset(device)
         started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize()
-            memory = max(memory, torch.cuda.max_memory_allocated() - before)
+            memory = max(memory or 0, torch.cuda.max_memory_allocated() - before)
         seconds = time.perf_counter() - started
         best, spent = min(best, seconds), spent + seconds
         if spent > LONGEST:
@@ -127,7 +127,7 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 def page(where: str, found: list[dict[str, Any]], counted: list[dict[str, Any]]) -> str:
     numbers = [
         [f"{row['n']:,}", row["dtype"], row["way"], f"{row['milliseconds']:.2f}", f"{row['gigabytes_per_second']:.1f}",
-         f"{row['memory'] / 1e9:.2f}"]
+         "" if row["memory"] is None else f"{row['memory'] / 1e9:.2f}"]
         for row in found
     ]  # fmt: skip
     counts = [[row["way"], "half" if row["half_zero"] else "none", f"{row['milliseconds']:.2f}"] for row in counted]

@@ -79,6 +79,15 @@ def test_where_none_is_near():
         dense_partner(tiny, 100)
 
 
+def test_the_nearest_is_named_where_the_head_is_most_of_the_model():
+    """None was once, where what fits the count has a feed-forward less than half as wide, or more than twice, as it should be."""
+    shape = llama(6, 320, 864, 10, 128256, n_kv_heads=5)
+    wanted = 0.12 * shape.n_params_linear
+    with pytest.raises(ModelError, match="the nearest, hidden size 40, feed-forward") as refused:
+        dense_partner(shape, wanted)
+    assert "none has proportions" not in str(refused.value)
+
+
 def test_random_shapes():
     """Models 64 to 768 wide, for a tenth to all of their weights: within half a percent, or refused, which are narrow ones (48 wide, or
     so), since 8 more hidden channels are many of their weights, with a whole vocabulary in the head."""

@@ -6,7 +6,7 @@ the hidden size, the heads and the feed-forward size change, in proportions as n
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import gcd, inf, isfinite, log, sqrt
+from math import ceil, floor, gcd, inf, isfinite, log, sqrt
 
 from prunescale.amounts import short
 from prunescale.errors import ModelError
@@ -41,12 +41,15 @@ def dense_partner(shape: ModelShape, n_params_linear: float, *, tolerance: float
     Raises ModelError where none is near enough, and names the nearest."""
     if not (isfinite(n_params_linear) and n_params_linear > 0):
         raise ValueError(f"A dense partner needs a number of linear weights above 0, got {n_params_linear}.")
-    partners = [
-        Partner(each, n_params_linear, each.n_params_linear / n_params_linear - 1)
-        for each in dict.fromkeys(shapes(shape, n_params_linear, multiple))
-    ]
-    distances = {each.shape: distance(each.shape, shape) for each in partners if abs(each.error) <= tolerance}
-    if not distances:
+    for bent in (False, True):
+        partners = [
+            Partner(each, n_params_linear, each.n_params_linear / n_params_linear - 1)
+            for each in dict.fromkeys(shapes(shape, n_params_linear, multiple, bent=bent))
+        ]
+        distances = {each.shape: distance(each.shape, shape) for each in partners if abs(each.error) <= tolerance}
+        if distances:
+            break
+    else:
         raise none_near(shape, n_params_linear, tolerance, multiple, partners)
     limit = min(distances.values()) + AS_NEAR
     return min(
@@ -55,20 +58,26 @@ def dense_partner(shape: ModelShape, n_params_linear: float, *, tolerance: float
     )
 
 
-def shapes(like: ModelShape, n_params_linear: float, multiple: int) -> Iterator[ModelShape]:
-    """Shapes of all hidden sizes and heads, each with the feed-forward sizes that bring it nearest to so many linear weights. Left out are
-    those in which the feed-forward or the heads are to the hidden size more than twice or less than half of what they were."""
+def shapes(like: ModelShape, n_params_linear: float, multiple: int, *, bent: bool) -> Iterator[ModelShape]:
+    """Shapes of all hidden sizes and heads, each with the feed-forward sizes that bring it nearest to so many linear weights. In none are
+    the feed-forward or the heads to the hidden size more than twice or less than half of what they were. Where a feed-forward would be, it
+    is left out, or, if bent, made as wide as it may be: near enough in weights at times, and else what a refusal can name."""
     by_head = n_params_linear / like.vocab_size  # at most so wide, or the head alone is more, and so are heads half as wide
     by_attention = sqrt(n_params_linear * like.hidden_size / (like.n_layers * like.query_size))
     for hidden_size in range(multiple, int(min(by_head, by_attention)) + multiple, multiple):
         per_channel = 3 * like.n_layers * hidden_size
+        in_proportion = like.ffn_size * hidden_size / like.hidden_size
         for n_kv_heads, head_dim in heads(like, hidden_size, multiple):
             n_heads = like.n_heads // like.n_kv_heads * n_kv_heads
             attention = 2 * like.n_layers * hidden_size * head_dim * (n_heads + n_kv_heads)
             channels = (n_params_linear - attention - like.vocab_size * hidden_size) / per_channel
             for step in steps(multiple):
-                ffn_size = step * round(channels / step)
-                if 0.5 <= ffn_size * like.hidden_size / (like.ffn_size * hidden_size) <= 2:
+                least, most = ceil(0.5 * in_proportion / step), floor(2 * in_proportion / step)
+                wanted = round(channels / step)
+                if bent and least <= most:
+                    wanted = min(max(wanted, least), most)
+                if least <= wanted <= most:
+                    ffn_size = step * wanted
                     yield replace(
                         like,
                         hidden_size=hidden_size,

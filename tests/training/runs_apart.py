@@ -63,8 +63,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(variant: str, folder: str | None, kill_at: int, device: str = "cpu", steps: int = STEPS) -> dict[str, Any] | None:
-    """The points, the weights left and the weights; None in all processes but the first."""
+def run(variant: str, folder: str | None, kill_at: int, device: str = "cpu", *, out: str | None = None) -> dict[str, Any] | None:
+    """The points, the weights left and the weights, written to `out` before any process ends; None in all processes but the first."""
     options = dict(VARIANTS[variant])
     model = model_of(tied=options.pop("tied", False), zeros=variant == "2:4")
 
@@ -77,7 +77,7 @@ def run(variant: str, folder: str | None, kill_at: int, device: str = "cpu", ste
             model,
             Tokens(IDS, None),
             Tokens(IDS[:400], None),
-            TrainRecipe(**{**RECIPE, "tokens": 64 * steps, "dtype": "float32"}),
+            TrainRecipe(**{**RECIPE, "tokens": 64 * STEPS, "dtype": "float32"}),
             machine=Machine(place, ranks, save_seconds=0),
             folder=RunFolder(folder, {"variant": variant}, ranks) if folder else None,
             progress=Progress(step=killed),
@@ -86,20 +86,22 @@ def run(variant: str, folder: str | None, kill_at: int, device: str = "cpu", ste
         weights = whole_state(model, ranks)
         if not ranks.is_first:
             return None
-        return {
+        found = {
             "points": [(p.n_tokens, p.loss, p.phase, p.learning_rate) for p in curve.points],
             "left": curve.left,
             "weights": {name: weight.double().sum().item() for name, weight in weights.items()},
             "n_zeros": {name: int((weight == 0).sum()) for name, weight in weights.items()},
         }
+        if out:
+            with open(out, "w", encoding="utf-8") as file:
+                json.dump(found, file)
+        return found
 
 
 def main() -> None:
     out, variant, *rest = sys.argv[1:]
-    found = run(variant, rest[0] if rest and rest[0] != "-" else None, int(rest[1]) if len(rest) > 1 else -1, *rest[2:3])
-    if found:
-        with open(out, "w", encoding="utf-8") as file:
-            json.dump(found, file)
+    folder = rest[0] if rest and rest[0] != "-" else None
+    run(variant, folder, int(rest[1]) if len(rest) > 1 else -1, *rest[2:3], out=out)
 
 
 if __name__ == "__main__":

@@ -68,9 +68,9 @@ def train(
     MODEL is what `prunescale prune` takes or has written. Where it was pruned, the loss before pruning is measured on its base. A recipe
     with a section [model] makes one from nothing. On several GPUs: `torchrun --nproc-per-node 2 --no-python prunescale train ...`.
     """
-    from prunescale.cli.output import print_facts, print_json, training_progress
-    from prunescale.models import refuse_to_overwrite, save
-    from prunescale.runs import Store, refuse_unwritable
+    from prunescale.cli.output import training_progress
+    from prunescale.models import refuse_to_overwrite
+    from prunescale.runs import refuse_unwritable
     from prunescale.sweep import run_recipe
     from prunescale.training import Machine, dtype_of, matmul_rate, ranks_of_torchrun, tracked, tracker
 
@@ -104,9 +104,16 @@ def train(
                 keep_in=checkpoints,
                 progress=tracked(progress, tracking),
             )
-    if done is None:  # the first process tells and keeps
-        return
-    run, trained = done
+        if done:  # the first of several processes keeps and tells, while the others wait for it
+            kept(*done, store, save_to, as_json)
+
+
+def kept(run: Any, trained: Any, store: str, save_to: str | None, as_json: bool) -> None:
+    """Save the model, keep the run, and tell of both."""
+    from prunescale.cli.output import print_facts, print_json
+    from prunescale.models import save
+    from prunescale.runs import Store
+
     if save_to:  # first, so that the store stays as it was where the model cannot be written
         save(trained, save_to, dtype=trained.dtype)
     with Store.create(store) as runs:

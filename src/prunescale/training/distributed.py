@@ -4,10 +4,12 @@ optimiser's moments (FSDP2, `fully_shard`), and gathers a block's weights when i
 What is done to single weights (masks, the norm of the gradients, thresholds) is done to the shards, which are plain tensors.
 """
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -65,6 +67,10 @@ class Ranks:
 ALONE = Ranks()
 
 
+PATIENCE = timedelta(hours=3)
+"""How long processes wait for one another: the first prunes before a training and saves after it."""
+
+
 @contextmanager
 def ranks_of_torchrun(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
     """The processes that torchrun has started, and this one's device; one process where it has not. CPUs talk by gloo, GPUs by NCCL.
@@ -89,9 +95,10 @@ def ranks_of_torchrun(device: torch.device) -> Iterator[tuple[Ranks, torch.devic
     )
     try:
         yield Ranks(distributed.get_rank(), n), place
-        distributed.barrier()  # who ends first takes down what the others still use
+        distributed.barrier()  # one that ends while another goes on has been seen to abort the other
     finally:
         distributed.destroy_process_group()
+        gc.collect()  # what holds on to the groups, and with them to their threads
 
 
 def shard_(model: Any, device: torch.device, dtype: torch.dtype, *, compiled: bool = False) -> None:
