@@ -78,6 +78,7 @@ def test_sparse_pre_training(from_nothing, tmp_path):
         assert torch.equal(weight == 0, zeros[name]), name  # the head among them
     assert zeros["lm_head.weight"].any()
     assert again.n_tokens_pretrain == 768
+    assert again.n_params_left == ((0, N_LINEAR // 4),)  # the head's zeros too
 
 
 def test_made_from_nothing_it_is_the_same_on_every_machine_and_with_every_seed_another(from_nothing):

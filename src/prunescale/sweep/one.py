@@ -52,7 +52,7 @@ from prunescale.training import (
     train_,
     whole_state,
 )
-from prunescale.training.counts import n_params_nonzero, n_zeros, params_by_group, sparsity, versions
+from prunescale.training.counts import n_nonzero, n_params_nonzero, n_zeros, params_by_group, sparsity, versions
 
 EVALUATED_AT_ONCE = 8192
 """Tokens of a batch when a model is only measured."""
@@ -380,7 +380,11 @@ def weights_left(recipe: Recipe, checkpoint: Checkpoint) -> tuple[tuple[int, int
     """Weights of the linear layers that are not pruned, head included, of a model whose zeros were made before this training."""
     if not had_zeros(recipe, checkpoint):
         return ()
-    return ((0, checkpoint.shape.n_params_linear - n_zeros(checkpoint.model)),)
+    zeros = n_zeros(checkpoint.model)
+    if head_was_pruned(checkpoint.lineage):
+        head = checkpoint.model.get_output_embeddings().weight
+        zeros += head.numel() - n_nonzero(head)
+    return ((0, checkpoint.shape.n_params_linear - zeros),)
 
 
 def had_zeros(recipe: Recipe, checkpoint: Checkpoint) -> bool:
