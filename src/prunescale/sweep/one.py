@@ -53,6 +53,7 @@ from prunescale.training import (
     whole_state,
 )
 from prunescale.training.counts import n_nonzero, n_params_nonzero, n_zeros, params_by_group, sparsity, versions
+from prunescale.training.zeros import head_of
 
 EVALUATED_AT_ONCE = 8192
 """Tokens of a batch when a model is only measured."""
@@ -382,7 +383,7 @@ def weights_left(recipe: Recipe, checkpoint: Checkpoint) -> tuple[tuple[int, int
         return ()
     zeros = n_zeros(checkpoint.model)
     if head_was_pruned(checkpoint.lineage):
-        head = checkpoint.model.get_output_embeddings().weight
+        head = head_of(checkpoint.model)
         zeros += head.numel() - n_nonzero(head)
     return ((0, checkpoint.shape.n_params_linear - zeros),)
 

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from prunescale.errors import DataError
-from prunescale.training.held_out import HeldOut, held_out_set, held_out_windows
 from prunescale.training.tokens import Tokens, begun, widened
-
-__all__ = ["Batches", "HeldOut", "held_out_set", "held_out_windows", "positions_of"]
 
 
 class Batches:

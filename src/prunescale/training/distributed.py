@@ -174,8 +174,3 @@ def whole_state(model: Any, ranks: Ranks) -> dict[str, Tensor]:
         if ranks.is_first:
             found[name] = together.cpu()
     return found
-
-
-def rows_of(tensor_B: Tensor, ranks: Ranks) -> Tensor:
-    """This process's share of a batch: rows behind one another, so that the order of the data does not depend on how many share it."""
-    return tensor_B.tensor_split(ranks.n)[ranks.rank]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prunescale.training.batches import HeldOut
 from prunescale.training.distributed import ALONE, Ranks
+from prunescale.training.held_out import HeldOut
 
 RowLosses = Callable[[Tensor], Tensor]
 """The loss of each row of a (B, L + 1) batch of token ids, summed over the row, in nats."""

@@ -17,11 +17,12 @@ from prunescale.errors import TrainingError
 from prunescale.models import shape_of
 from prunescale.recipe import SparseRecipe, TrainRecipe
 from prunescale.runs import Phase, Point
-from prunescale.training.batches import Batches, held_out_set
+from prunescale.training.batches import Batches
 from prunescale.training.data import Tokens
-from prunescale.training.distributed import ALONE, Ranks, call_by_name_, fill_, is_without_weights, rows_of, shard_
+from prunescale.training.distributed import ALONE, Ranks, call_by_name_, fill_, is_without_weights, shard_
 from prunescale.training.evaluate import RowLosses, measure
 from prunescale.training.forward import fast_attention
+from prunescale.training.held_out import held_out_set
 from prunescale.training.objective import Computing, Teacher, row_losses, summed_loss, summed_loss_with_teacher
 from prunescale.training.resume import Position, RunFolder
 from prunescale.training.schedule import Cooldown, measured_steps, schedule_of
@@ -127,7 +128,7 @@ def train_(
     clock, branch_seconds = Clock(device, position.seconds), [position.branch_seconds]
 
     def rows(number: int) -> Tensor:
-        return sent(rows_of(batches.at(number), ranks), device)
+        return sent(batches.rows(number, ranks.rank, ranks.n), device)
 
     def is_known(number: int, phase: Phase) -> bool:
         """Whether it was measured already, before the training was cut off."""

@@ -16,6 +16,7 @@ from prunescale.recipe import DistillRecipe
 from prunescale.training.batches import positions_of
 from prunescale.training.cross_entropy import cross_entropies, summed_cross_entropy, summed_distillation
 from prunescale.training.forward import hidden_states, is_llama_shaped, rms_norm, same_document, states_after_blocks
+from prunescale.training.zeros import head_of
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,6 @@ def summed_distance(states: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tenso
         ((x.float() - y.float()).square().sum(-1) / y.float().square().sum(-1)).sum() for x, y in zip(states, wanted, strict=True)
     ]
     return torch.stack(relative).mean()
-
-
-def head_of(model: Any) -> Tensor:
-    """The weights of the output projection, those of the embedding where they are tied."""
-    return model.get_output_embeddings().weight
 
 
 def teacher_for(

@@ -16,9 +16,8 @@ from prunescale.models import shape_of
 from prunescale.recipe import SparseRecipe
 from prunescale.training.distributed import Ranks, local
 from prunescale.training.gradual import prunings
-from prunescale.training.objective import head_of
 from prunescale.training.threshold import prune_smallest_
-from prunescale.training.zeros import linear_weights
+from prunescale.training.zeros import head_of, linear_weights
 
 
 @dataclass(frozen=True)

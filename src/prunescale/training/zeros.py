@@ -27,7 +27,7 @@ def held_zeros(model: Any, ranks: Ranks = ALONE, *, head: bool = False) -> list[
     rows of tokens that never come are often zero, unless it was pruned and is to be held too.
 
     Raises TrainingError where there is no zero at all."""
-    weights = [*linear_weights(model), *([model.get_output_embeddings().weight] if head else [])]
+    weights = [*linear_weights(model), *([head_of(model)] if head else [])]
     masks = [(weight, local(weight.detach()) != 0) for weight in weights]
     held = [(weight, keep) for weight, keep in masks if not keep.all()]
     if not ranks.sum(torch.tensor(float(len(held)), device=masks[0][1].device)):
@@ -42,6 +42,11 @@ def linear_weights(model: Any) -> list[Parameter]:
     """The weights of the linear layers in the blocks."""
     family = family_of(model.config)
     return [block.get_submodule(part.path).weight for block in model.get_submodule(family.blocks) for part in family.linears]
+
+
+def head_of(model: Any) -> Parameter:
+    """The weights of the output projection, those of the embedding where they are tied."""
+    return model.get_output_embeddings().weight
 
 
 @torch.no_grad()
