@@ -112,3 +112,18 @@ def test_the_kernels_give_the_logits_of_dense_ones(make_model, batch):
     assert float((found - expected).norm() / expected.norm()) < 0.03
     weights = sum(model.get_submodule(path).weight.nbytes for path in conversion.converted)
     assert weight_bytes(model) - weight_bytes(sparse) == pytest.approx(weights * 7 / 16)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    why_no_kernels(torch.device("cuda" if torch.cuda.is_available() else "cpu"), torch.bfloat16) is not None,
+    reason="needs a GPU with 2:4 kernels",
+)
+def test_the_kernels_take_inputs_that_are_not_in_one_piece(make_model):
+    model = make_two_of_four_(make_model(**BIG)).to("cuda", torch.bfloat16)
+    sparse, _ = semi_structured_copy(model)
+    layers = [each.model.layers[0].mlp.up_proj for each in (model, sparse)]
+    x_BLI = torch.randn(5, 8, layers[0].in_features, device="cuda", dtype=torch.bfloat16).transpose(0, 1)
+    with torch.no_grad():
+        expected, found = (layer(x_BLI) for layer in layers)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)

@@ -7,7 +7,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from prunescale.training import threshold
-from prunescale.training.threshold import by_digits, magnitude, magnitude_threshold, prune_smallest_
+from prunescale.training.threshold import by_digits, magnitude, magnitude_threshold, narrowed, prune_smallest_
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,34 @@ def test_it_is_the_order_statistic(weights, monkeypatch, found_by, at_once):
         assert found == sizes[n_below], n_below
 
 
-@pytest.mark.parametrize("found_by", [magnitude_threshold, by_digits])
+def narrowed_first(magnitudes, n_below, device):
+    return by_digits(*narrowed(magnitudes, n_below, device), device)
+
+
+@pytest.mark.parametrize("sampled", [2**20, 100, 1])
+def test_a_sample_changes_nothing(weights, monkeypatch, sampled):
+    monkeypatch.setattr(threshold, "SAMPLED", sampled)
+    test_it_is_the_order_statistic(weights, monkeypatch, narrowed_first, 2**26)
+
+
+def test_a_sample_leaves_few_in_question(monkeypatch):
+    monkeypatch.setattr(threshold, "SAMPLED", 10_000)
+    torch.manual_seed(0)
+    sizes = torch.randn(20, 50_000).abs()
+    few, rank = narrowed(lambda: iter(sizes), 300_000, CPU)
+    assert sum(map(len, few())) < 0.06 * sizes.numel()
+    assert torch.cat(list(few())).sort().values[rank] == sizes.flatten().sort().values[300_000]
+
+
+def test_a_sample_that_misleads_is_not_believed(monkeypatch):
+    monkeypatch.setattr(threshold, "SAMPLED", 100)
+    sizes = torch.arange(10_000.0)
+    sizes[::100] += 1e6  # all that is looked at
+    few, rank = narrowed(lambda: iter([sizes]), 5_000, CPU)
+    assert (rank, sum(map(len, few()))) == (5_000, 10_000)
+
+
+@pytest.mark.parametrize("found_by", [magnitude_threshold, by_digits, narrowed_first])
 def test_infinite_and_not_a_number_are_the_largest(found_by):
     sizes = torch.tensor([1.0, torch.nan, 0.5, torch.inf])
     assert [float(found_by(lambda: iter([sizes]), n, CPU)) for n in (0, 1, 2)] == [0.5, 1.0, torch.inf]

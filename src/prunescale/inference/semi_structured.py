@@ -7,6 +7,7 @@ The compressed weight has half of the numbers and two bits for the place of each
 import copy
 import warnings
 from dataclasses import dataclass, replace
+from types import MethodType
 from typing import Any
 
 import torch
@@ -93,9 +94,17 @@ def semi_structured_copy(model: Any) -> tuple[Any, Conversion]:
             refused.append(path)
             continue
         layer.weight = nn.Parameter(packed(weight_OI), requires_grad=False)
+        layer.forward = MethodType(forward_of_rows, layer)
         converted.append(path)
     reason = next((fault for fault in faults.values() if fault), None)
     return sparse, replace(possible, converted=tuple(converted), refused=tuple(refused), reason=reason)
+
+
+def forward_of_rows(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer's output, by a product of a matrix: of an input of more dimensions that is not laid out in one piece torch makes a
+    batch of products, for which there are no 2:4 kernels."""
+    rows_RI = x.reshape(-1, layer.in_features)
+    return functional.linear(rows_RI, layer.weight, layer.bias).view(*x.shape[:-1], layer.out_features)
 
 
 def fault_of(weight_OI: Tensor) -> str | None:

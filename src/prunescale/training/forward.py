@@ -17,10 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.utils.checkpoint import checkpoint
 
 from prunescale.models import family_of
 from prunescale.models.families import ATTENTION, FFN, HEAD_NORMS, TWO_NORMS
+
+Mask = Tensor | BlockMask | None
+"""Which positions attend to which, as numbers or as blocks of them; None for all earlier ones."""
 
 SHAPED_ALIKE = ({*ATTENTION, *FFN, *TWO_NORMS}, {*ATTENTION, *FFN, *TWO_NORMS, *HEAD_NORMS})
 """The parts of a block as `block_forward` knows it, without and with norms of the queries and keys."""
@@ -35,16 +39,14 @@ def hidden_states(
     are computed again in the backward pass in the place of keeping what is in them. Families that `is_llama_shaped` does not take
     are computed by transformers.
     """
-    mask = None if positions_BL is None else same_document(positions_BL)
     if not is_llama_shaped(model, ids_BL.shape[1]):
-        return by_transformers(model, ids_BL, dtype, mask)
+        return by_transformers(model, ids_BL, dtype, None if positions_BL is None else same_document(positions_BL))
+    mask = mask_of(positions_BL, fused=fuses(model, ids_BL) and not recompute)
     (x_BLD,) = deque(states_after_blocks(model, ids_BL, dtype, mask, recompute), maxlen=1)
     return rms_norm(x_BLD, model.model.norm)
 
 
-def states_after_blocks(
-    model: Any, ids_BL: Tensor, dtype: torch.dtype, mask: Tensor | None, recompute: bool = False
-) -> Iterator[Tensor]:
+def states_after_blocks(model: Any, ids_BL: Tensor, dtype: torch.dtype, mask: Mask, recompute: bool = False) -> Iterator[Tensor]:
     """The states after each block, (B, L, D) each, those before the last norm last."""
     inner = model.model
     x_BLD = functional.embedding(ids_BL, inner.embed_tokens.weight).to(dtype)
@@ -60,13 +62,13 @@ SHARDED = "forward_of_shard"
 """Name of the method by which a block is called whose parameters are spread over processes."""
 
 
-def block_forward(block: Any, x_BLD: Tensor, cos_LE: Tensor, sin_LE: Tensor, mask: Tensor | None) -> Tensor:
+def block_forward(block: Any, x_BLD: Tensor, cos_LE: Tensor, sin_LE: Tensor, mask: Mask) -> Tensor:
     """One block: x + attention(norm(x)), and then x + feed-forward(norm(x))."""
     x_BLD = x_BLD + attention(block.self_attn, rms_norm(x_BLD, block.input_layernorm), cos_LE, sin_LE, mask)
     return x_BLD + feed_forward(block.mlp, rms_norm(x_BLD, block.post_attention_layernorm))
 
 
-def attention(layer: Any, x_BLD: Tensor, cos_LE: Tensor, sin_LE: Tensor, mask: Tensor | None) -> Tensor:
+def attention(layer: Any, x_BLD: Tensor, cos_LE: Tensor, sin_LE: Tensor, mask: Mask) -> Tensor:
     batch, length, _ = x_BLD.shape
     size = layer.head_dim
     qkv = linear(x_BLD, layer.q_proj, layer.k_proj, layer.v_proj).view(batch, length, -1, size)
@@ -80,14 +82,14 @@ def attention(layer: Any, x_BLD: Tensor, cos_LE: Tensor, sin_LE: Tensor, mask: T
     else:
         qk, v_BLGE = qkv.split((n_heads + n_kv_heads, n_kv_heads), dim=2)
         q_BLHE, k_BLGE = rotated(qk, cos_LE, sin_LE).split((n_heads, n_kv_heads), dim=2)
-    out_BHLE = functional.scaled_dot_product_attention(
-        q_BLHE.transpose(1, 2),
-        k_BLGE.transpose(1, 2),
-        v_BLGE.transpose(1, 2),
-        attn_mask=mask,
-        is_causal=mask is None,
-        enable_gqa=n_heads != n_kv_heads,
-    )
+    q_BHLE, k_BGLE, v_BGLE = (part.transpose(1, 2) for part in (q_BLHE, k_BLGE, v_BLGE))
+    shared = n_heads != n_kv_heads
+    if isinstance(mask, BlockMask):
+        out_BHLE = flex_attention(q_BHLE, k_BGLE, v_BGLE, block_mask=mask, enable_gqa=shared)
+    else:
+        out_BHLE = functional.scaled_dot_product_attention(
+            q_BHLE, k_BGLE, v_BGLE, attn_mask=mask, is_causal=mask is None, enable_gqa=shared
+        )
     return linear(out_BHLE.transpose(1, 2).flatten(2), layer.o_proj)
 
 
@@ -132,6 +134,26 @@ def same_document(positions_BL: Tensor) -> Tensor:
     starts_BL = places - positions_BL
     alike = starts_BL[:, :, None] == starts_BL[:, None, :]
     return (alike & (places[:, None] >= places))[:, None]
+
+
+def mask_of(positions_BL: Tensor | None, *, fused: bool) -> Mask:
+    """Which positions may attend to which: all earlier ones, where documents are not to be kept apart. fused: for a kernel that reads no
+    mask of (B, 1, L, L), and leaves out what is masked by blocks."""
+    if positions_BL is None or not fused:
+        return None if positions_BL is None else same_document(positions_BL)
+    batch, length = positions_BL.shape
+    starts_BL = torch.arange(length, device=positions_BL.device) - positions_BL
+
+    def may_attend(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (starts_BL[row, query] == starts_BL[row, key])
+
+    return create_block_mask(may_attend, batch, None, length, length, device=positions_BL.device)
+
+
+def fuses(model: Any, ids_BL: Tensor) -> bool:
+    """Whether attention with a mask will be one kernel: where it is compiled, for a GPU, for heads that such kernels are made for."""
+    size = model.model.layers[0].self_attn.head_dim
+    return torch.compiler.is_compiling() and ids_BL.is_cuda and size >= 16 and size & (size - 1) == 0
 
 
 def is_llama_shaped(model: Any, length: int) -> bool:
