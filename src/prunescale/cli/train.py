@@ -222,10 +222,21 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
     if len(ends) > 1 or (ends and ends[0] is not run.points[-1]):
         facts["Annealed"] = f"{annealed} tokens"
     if run.points[-1].domains:
-        facts["By domain"] = ", ".join(f"{name} {loss:.4f}" for name, loss in run.points[-1].domains.items())
+        facts["By domain"] = of_domains(run.points[-1].domains)
     if "n_params_final" in run.inputs:
         facts["Linear weights"] = (
             f"{short(run.n_params_linear)} at first, {short(run.n_params_average(run.n_tokens))} averaged over the tokens, "
             f"{short(run.inputs['n_params_final'])} in the end; {run.inputs['flops_sparse']:.2e} FLOPs at 6 N(t) a token"
         )
     return {**facts, "Saved in": save_to} if save_to else facts
+
+
+SHOWN_DOMAINS = 8
+
+
+def of_domains(losses: dict[str, float]) -> str:
+    """The losses of the domains, of many the highest and how many more there are."""
+    shown = sorted(losses.items(), key=lambda each: -each[1])[:SHOWN_DOMAINS] if len(losses) > SHOWN_DOMAINS else losses.items()
+    text = ", ".join(f"{name} {loss:.4f}" for name, loss in shown)
+    more = len(losses) - len(shown)
+    return f"{text}, and {more} more that are lower (`prunescale runs show` has all)" if more else text
