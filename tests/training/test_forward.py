@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from prunescale.models import FAMILIES
-from prunescale.training.forward import hidden_states, is_llama_shaped
+from prunescale.training.batches import positions_of
+from prunescale.training.forward import attention, hidden_states, is_llama_shaped, mask_of, rotation
 
 LONG, SHORT = 20, 7
 """Beyond the window of those families that have one, and within it."""
@@ -65,3 +66,21 @@ def test_documents_do_not_see_one_another(make_family_model, ids, family):
         assert torch.allclose(together[0, first:last], logits(model, ids[:1, first:last])[0], atol=1e-4)
     assert torch.allclose(together[1], logits(model, ids[1:])[0], atol=1e-4)
     assert not torch.allclose(together[0, 5:13], logits(model, ids)[0, 5:13], atol=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_documents_are_apart_by_blocks_as_they_are_by_a_mask(make_model):
+    model = make_model(head_dim=16)
+    layer = model.model.layers[0].self_attn
+    torch.manual_seed(0)
+    ids_BL = torch.randint(1, 9, (3, 200))
+    positions_BL = positions_of(ids_BL, 1)
+    x_BLD = torch.randn(3, 200, model.config.hidden_size)
+    cos_LE, sin_LE = rotation(model.model.rotary_emb, x_BLD)
+    with torch.no_grad():
+        by_mask, by_blocks, together = (
+            attention(layer, x_BLD, cos_LE, sin_LE, mask)
+            for mask in (mask_of(positions_BL, fused=False), mask_of(positions_BL, fused=True), None)
+        )
+    torch.testing.assert_close(by_blocks, by_mask)
+    assert not torch.allclose(by_mask, together, atol=1e-3)

@@ -66,7 +66,7 @@ def bracket(magnitudes: Callable[[], Iterator[Tensor]], n_below: int, device: to
     numbers = [size.numel() for size in magnitudes()]
     n_weights = total(torch.tensor(sum(numbers), device=device), group)
     every = max(1, sum(numbers) // SAMPLED)
-    sample = torch.cat([size.flatten()[::every] for size in magnitudes()]).sort().values
+    sample = torch.cat([size.flatten()[::every].clone() for size in magnitudes()]).sort().values
     n, share = len(sample), n_below / n_weights
     margin = 5 * math.sqrt(n * share * (1 - share)) + 1  # standard errors of a rank in a sample
     none = [torch.inf, -torch.inf]  # of a process without weights
