@@ -58,6 +58,7 @@ def test_sparse_pre_training(from_nothing, tmp_path):
     assert run.n_params_linear == N_LINEAR
     assert run.n_params_left[0] == (0, N_LINEAR)
     assert run.n_params_left[-1][1] == N_LINEAR // 4
+    assert run.inputs["sparsity"] == 0.75  # of all that could be pruned, the head among it
     # Twelve steps, pruned after the steps 3, 5, 7, 9.
     kept = [int(0.25 ** (k / 4) * N_LINEAR) for k in range(5)]
     average = (3 * kept[0] + 2 * kept[1] + 2 * kept[2] + 2 * kept[3] + 3 * kept[4]) / 12
@@ -79,6 +80,7 @@ def test_sparse_pre_training(from_nothing, tmp_path):
     assert zeros["lm_head.weight"].any()
     assert again.n_tokens_pretrain == 768
     assert again.n_params_left == ((0, N_LINEAR // 4),)  # the head's zeros too
+    assert again.inputs["sparsity"] == 0.75
 
 
 def test_made_from_nothing_it_is_the_same_on_every_machine_and_with_every_seed_another(from_nothing):

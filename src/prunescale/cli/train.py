@@ -205,7 +205,7 @@ def summary(run: Any, store: str, save_to: str | None) -> dict[str, str]:
     n_between = run.inputs.get("n_tokens_between", 0)
     between = f" and {short(n_between)} between prunings" if n_between else ""
     sparsity = run.inputs.get("sparsity")
-    zeros = f", {sparsity:.2%} of the weights of the linear layers in the blocks zero" if sparsity is not None else ""
+    zeros = f", {sparsity:.2%} of the weights that could be pruned are zero" if sparsity is not None else ""
     ends = [point for point in run.points if point.phase == "annealed"]
     annealed = ", ".join(f"{point.loss:.4f} after {short(point.n_tokens)}" for point in ends)
     bits = f" ({run.bits_per_byte:.4f} bits per byte)" if run.bits_per_byte is not None else ""

@@ -52,8 +52,7 @@ from prunescale.training import (
     train_,
     whole_state,
 )
-from prunescale.training.counts import n_nonzero, n_params_nonzero, n_zeros, params_by_group, sparsity, versions
-from prunescale.training.zeros import head_of
+from prunescale.training.counts import n_params_nonzero, n_zeros, params_by_group, sparsity, versions
 
 EVALUATED_AT_ONCE = 8192
 """Tokens of a batch when a model is only measured."""
@@ -351,7 +350,9 @@ def record(
 def inputs(recipe: Recipe, checkpoint: Checkpoint, between: Sequence[Between]) -> dict[str, float]:
     """What laws may read beyond the fields of every run: the sparsity at the end of the training, where there were zeros to keep or
     to lose, and what was spent between the steps of a pruning that was asked for in several."""
-    found = {"sparsity": sparsity(checkpoint.model)} if had_zeros(recipe, checkpoint) else {}
+    found = (
+        {"sparsity": sparsity(checkpoint.model, head=prunes_head(recipe, checkpoint))} if had_zeros(recipe, checkpoint) else {}
+    )
     if recipe.prune and recipe.prune.steps:
         found["n_prunings"] = len(between) + 1.0
         found["n_tokens_between"] = float(sum(done.n_tokens for done in between))
@@ -381,12 +382,14 @@ def weights_left(recipe: Recipe, checkpoint: Checkpoint) -> tuple[tuple[int, int
     """Weights of the linear layers that are not pruned, head included, of a model whose zeros were made before this training."""
     if not had_zeros(recipe, checkpoint):
         return ()
-    zeros = n_zeros(checkpoint.model)
-    if head_was_pruned(checkpoint.lineage):
-        head = head_of(checkpoint.model)
-        zeros += head.numel() - n_nonzero(head)
+    zeros = n_zeros(checkpoint.model, head=prunes_head(recipe, checkpoint))
     return ((0, checkpoint.shape.n_params_linear - zeros),)
 
 
 def had_zeros(recipe: Recipe, checkpoint: Checkpoint) -> bool:
     return bool(recipe.sparse) or has_sparsity(checkpoint.lineage) or keeps_zeros(recipe.train, checkpoint.lineage)
+
+
+def prunes_head(recipe: Recipe, checkpoint: Checkpoint) -> bool:
+    """Whether the head is among the weights that could be pruned, now or before."""
+    return bool(recipe.sparse and recipe.sparse.head) or head_was_pruned(checkpoint.lineage)

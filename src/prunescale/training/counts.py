@@ -13,7 +13,7 @@ from torch import Tensor
 from prunescale import __version__
 from prunescale.shape import ModelShape
 from prunescale.training.distributed import whole
-from prunescale.training.zeros import linear_weights
+from prunescale.training.zeros import head_of, linear_weights
 
 
 def params_by_group(shape: ModelShape) -> dict[str, int]:
@@ -26,14 +26,18 @@ def n_params_nonzero(model: Any) -> int:
     return sum(map(n_nonzero, model.parameters()))
 
 
-def n_zeros(model: Any) -> int:
-    """Among the weights of the linear layers in the blocks."""
-    return sum(weight.numel() - n_nonzero(weight) for weight in linear_weights(model))
+def prunable(model: Any, *, head: bool) -> list[Tensor]:
+    """The weights of the linear layers in the blocks, and of the head where it could be pruned too."""
+    return [*linear_weights(model), *([head_of(model)] if head else [])]
 
 
-def sparsity(model: Any) -> float:
-    """The share of zeros among the weights of the linear layers in the blocks."""
-    return n_zeros(model) / sum(weight.numel() for weight in linear_weights(model))
+def n_zeros(model: Any, *, head: bool = False) -> int:
+    return sum(weight.numel() - n_nonzero(weight) for weight in prunable(model, head=head))
+
+
+def sparsity(model: Any, *, head: bool = False) -> float:
+    """The share of zeros among the weights that could be pruned."""
+    return n_zeros(model, head=head) / sum(weight.numel() for weight in prunable(model, head=head))
 
 
 @torch.no_grad()
