@@ -1,8 +1,10 @@
 # make demo   the main job on the embedded models, in a virtual environment made for it (.venv)
 # make test   lint, types and every test, as CI runs them
 # make check  lint and types alone; `make lint`, `make format` and `make types` are its parts
+# make fuzz   a million hostile inputs for all that reads files (docs/hostile_input.md); takes about ten minutes
+# make scan   the sources and what is installed, for secrets, dangerous calls and versions that do not agree
 
-.PHONY: demo test check lint format types
+.PHONY: demo test check lint format types fuzz scan
 .NOTPARALLEL:
 
 # Idle threads that spin while they wait make CPU training several times slower on a busy machine.
@@ -31,6 +33,23 @@ format: .venv/installed-dev
 
 types: .venv/installed-dev
 	.venv/bin/mypy
+
+FUZZ_INPUTS ?= 1000000
+
+fuzz: .venv/installed-dev
+	.venv/bin/python -m fuzz --inputs $(FUZZ_INPUTS) --out build/fuzz.jsonl
+
+# Versions with known holes are looked up where the network lets us: AUDIT=1 makes it a failure where it cannot be done.
+scan: .venv/installed-scan
+	.venv/bin/python -m pip check
+	.venv/bin/bandit --quiet --recursive src --skip B101,B608,B615
+	git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --disable-plugin HexHighEntropyString \
+		--exclude-files '^(src/prunescale/assets/|fuzz/corpus/|studies/.*\.json$$)'
+	$(if $(AUDIT),.venv/bin/pip-audit --skip-editable --progress-spinner off)
+
+.venv/installed-scan: .venv/installed-dev
+	$(INSTALL) --editable '.[scan]'
+	touch $@
 
 .venv/installed-demo: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) --editable '.[train,report]'

@@ -16,6 +16,7 @@ LAYERS = (
     "errors",
     "amounts",
     "fields",
+    "file_names",
     "shape",
     "partners",
     "recipe",

@@ -1,9 +1,15 @@
 """What can go wrong in the world, one class a kind. Each message is one sentence or two for the person who ran the command:
 what was got, what is needed and, if it isn't plain, what to do."""
 
+LONGEST_MESSAGE = 2_000
+"""Characters: a message may quote a file of any length."""
+
 
 class PrunescaleError(Exception):
     """Anything that the person who called us can put right. Commands show its message in one line and exit with code 2."""
+
+    def __str__(self) -> str:
+        return in_one_line(super().__str__())
 
 
 class ModelError(PrunescaleError):
@@ -36,3 +42,21 @@ class FitError(PrunescaleError):
 
 class AssetError(PrunescaleError):
     """A file that comes with prunescale and is not there."""
+
+
+def in_one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """A text that may quote anything, for a terminal: legible, and the middle of a long one left out."""
+    return shortened(legible(shortened(text, longest)), longest)  # an escape is longer than what it stands for
+
+
+def shortened(text: str, longest: int) -> str:
+    """With the middle left out where it is longer."""
+    return text if len(text) <= longest else f"{text[: longest * 3 // 4]} ... {text[5 - longest // 4 :]}"
+
+
+def legible(text: str) -> str:
+    """With its ends of lines as blanks, and all else that a terminal might obey (or that is no character) as an escape: a name out of
+    a file must not move the cursor, or turn the line around."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)

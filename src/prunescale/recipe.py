@@ -276,11 +276,11 @@ class Recipe:
         """The recipe in a file (given as a Path) or in a text (given as a str)."""
         where = str(source) if isinstance(source, Path) else "the recipe"
         try:
-            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+            text = _text_of(source) if isinstance(source, Path) else source
             return cls.from_dict(tomllib.loads(text))
         except OSError as error:
             raise RecipeError(f"No recipe can be read at {where} ({error.strerror}): give the path of a TOML file.") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number of thousands of digits; nested too deep
             raise RecipeError(f"{where} is not TOML: {error}") from error
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from error
@@ -344,7 +344,22 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
     return entries
 
 
+MAX_CHARACTERS = 2**20
+"""Of a recipe's file."""
+
+
+def _text_of(file: Path) -> str:
+    if file.is_fifo() and file.parts[:2] not in (("/", "dev"), ("/", "proc")):  # where nobody writes, nothing would ever come
+        raise RecipeError("this is a pipe: give the path of a TOML file, or /dev/stdin.")
+    with file.open(encoding="utf-8") as stream:
+        text = stream.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise RecipeError(f"a recipe has at most {MAX_CHARACTERS:,} characters, and this has more: give the path of a TOML file.")
+    return text
+
+
 Limit = tuple[Callable[[Any], bool], str]
+LARGEST_INTEGER = 2**63 - 1
 _POSITIVE: Limit = (lambda value: value > 0, "more than 0")
 _NOT_NEGATIVE: Limit = (lambda value: value >= 0, "0 or more")
 _BELOW_ONE: Limit = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
@@ -395,7 +410,10 @@ _LIMITS: dict[str, Limit] = {
     "train.keep_zeros": _one_of("auto", "on", "off"),
     "train.decay": _one_of("linear", "cosine"),
     "train.final_rate": _BELOW_ONE,
-    "train.cooldowns": (lambda counts: all(isinstance(n, int) and n > 0 for n in counts), "a list of token counts above 0"),
+    "train.cooldowns": (
+        lambda counts: all(fits(n, int) and 0 < n <= LARGEST_INTEGER for n in counts),
+        "a list of token counts above 0",
+    ),
     "train.cooldown_fraction": _SHARE,
     "model.tokenizer": _NOT_EMPTY,
     **{f"model.{name}": _POSITIVE for name in ("layers", "hidden_size", "ffn_size", "heads", "kv_heads", "head_dim", "context")},
@@ -421,6 +439,8 @@ def _check_entries(prefix: str, section: Section | Recipe) -> None:
             object.__setattr__(section, field.name, value)
         if not fits(value, field.type):
             raise _refused(key, value, in_words(field.type))
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise _refused(key, value, "at most 2^63 - 1")
         if isinstance(value, float) and not math.isfinite(value):
             raise _refused(key, value, "a finite number")
         within, needed = _LIMITS.get(key, (lambda value: True, ""))
@@ -445,7 +465,11 @@ def _made_from(cls: type[Any], entries: Any, prefix: str) -> Any:
 
 
 def _refused(key: str, got: object, needed: str) -> RecipeError:
-    return RecipeError(f"{key} is {got!r}; it must be {needed}.")
+    try:
+        shown = repr(got)
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists nested too deep
+        shown = "too long to be shown"
+    return RecipeError(f"{key} is {shown if len(shown) <= 200 else shown[:197] + '...'}; it must be {needed}.")
 
 
 def _unknown(key: str, known: list[str]) -> str:

@@ -71,22 +71,23 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path, monkeypatch
 RELEASED = 3  # the version in which every field of a run had to be known
 
 
-def store_of_then(path, run):
-    """A store as the first three migrations made it, with this run and its points."""
+def store_of_then(path, run, released=RELEASED):
+    """A store as the first migrations made it, with this run and, if they were kept then, its points."""
     old = sqlite3.connect(path)
-    for migration in MIGRATIONS[:RELEASED]:
+    for migration in MIGRATIONS[:released]:
         migration(old)
-    old.execute(f"PRAGMA user_version = {RELEASED}")
+    old.execute(f"PRAGMA user_version = {released}")
     names = [row[1] for row in old.execute("PRAGMA table_info(runs)")]
     values = [json.dumps(value) if isinstance(value := getattr(run, name), dict) else value for name in names]
     old.execute(f"INSERT INTO runs VALUES ({', '.join('?' * len(names))})", values)
-    old.executemany(
-        "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [  # the end of a decay was called decay then
-            (run.id, i, p.n_tokens, p.loss, p.learning_rate, p.phase.replace("annealed", "decay"), p.seconds)
-            for i, p in enumerate(run.points)
-        ],
-    )
+    if released > 1:
+        old.executemany(
+            "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [  # the end of a decay was called decay then
+                (run.id, i, p.n_tokens, p.loss, p.learning_rate, p.phase.replace("annealed", "decay"), p.seconds)
+                for i, p in enumerate(run.points)
+            ],
+        )
     old.commit()
     old.close()
 
@@ -125,3 +126,12 @@ def test_making_the_tables_anew_loses_no_point_whether_foreign_keys_are_enforced
     migrate(connection)
     connection.execute("COMMIT")
     assert connection.execute("SELECT count(*) FROM points").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("released", [1, 2, 3])
+def test_a_run_of_each_early_version_is_read_and_the_file_is_sound(tmp_path, make_run, released):
+    store_of_then(tmp_path / "runs.db", make_run(), released)
+    with Store.open(tmp_path / "runs.db") as store:
+        assert store.list() == (make_run() if released > 1 else make_run(points=()),)  # the first kept no points
+        assert store.faults() == ()
+        assert len(store._column("SELECT bits_per_byte FROM curves")) == (3 if released > 1 else 0)

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
-from prunescale.runs import Point
-from prunescale.runs.table import COLUMNS, columns
+from prunescale.runs import Point, Store
+from prunescale.runs.table import COLUMNS, columns, stored_columns
 
 
 def test_one_row_for_each_point(make_run):
@@ -64,3 +65,38 @@ def test_further_inputs_are_columns_and_the_average_parameters_are_those_given(m
     assert tuple(table) == (*COLUMNS, "sparsity")
     np.testing.assert_array_equal(table["sparsity"], [np.nan] * 3 + [0.5] * 3)
     assert table["n_params_average"].tolist() == [800.0] * 3 + [612.5] * 3
+
+
+def stored(tmp_path, runs, **wishes):
+    with Store.create(tmp_path / "runs.db") as store:
+        store.add(*runs)
+        return stored_columns(store, **wishes)
+
+
+@pytest.mark.parametrize("wishes", [{}, {"min_tokens": 1}, {"phases": ["constant"]}, {"phases": [], "min_tokens": 3}])
+def test_columns_of_a_store_are_those_of_its_runs(tmp_path, make_run, wishes):
+    runs = [
+        make_run(id="a", points=(Point(8, 1.0, None, "constant", None), Point(8, 0.9, 0.0, "annealed", 1.0))),
+        make_run(id="b", created="2026-11-21T10:00:00+00:00", inputs={"sparsity": 0.5}, n_params_left=((0, 800), (50, 300))),
+        make_run(
+            id="c", flops=None, base="small", n_params_before=None, inputs={"n_params_average": 612.5, "flops_cooldowns": 1e14}
+        ),
+    ]
+    expected, found = columns(runs, **wishes), stored(tmp_path, runs, **wishes)
+    assert tuple(found) == tuple(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        assert found[name].dtype.kind == expected[name].dtype.kind
+
+
+def test_columns_of_a_store_are_those_of_the_bases_asked_for(tmp_path, make_run):
+    found = stored(tmp_path, [make_run(), make_run(id="other", base="small")], bases=["small"])
+    assert set(found["run"]) == {"other"}
+
+
+def test_average_parameters_are_those_of_the_plain_sum(make_run):
+    left = ((0, 10**9), (10**10, 7 * 10**8), (3 * 10**11, 2 * 10**8))
+    tokens = (0, 1, 10**10, 10**10 + 1, 3 * 10**11, 10**12)
+    run = make_run(n_params_left=left, points=tuple(Point(n, 1.0, 0.1, "constant", 1.0) for n in tokens))
+    # Products of tokens and weights are rounded to 16 digits, sums of three of them a little more.
+    np.testing.assert_allclose(columns([run])["n_params_average"], [run.n_params_average(n) for n in tokens], rtol=1e-15)

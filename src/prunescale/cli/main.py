@@ -24,7 +24,7 @@ from prunescale.cli.rehearse import rehearse
 from prunescale.cli.runs import runs
 from prunescale.cli.tokenize import tokenize
 from prunescale.cli.train import train
-from prunescale.errors import PrunescaleError
+from prunescale.errors import PrunescaleError, in_one_line
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells give for an interrupt from the keyboard
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def fail(message: str, arguments: Sequence[str]) -> None:
     """One line to standard error; with --json an object with the same line to standard output too."""
-    line = " ".join(message.split())
+    line = " ".join(in_one_line(message).split())
     if "--json" in arguments:
         answer: dict[str, Any] = {"error": line}
         click.echo(json.dumps(answer))

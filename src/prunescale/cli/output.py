@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prunescale.errors import legible
+
 if TYPE_CHECKING:
     from prunescale.fitting import Check
     from prunescale.runs import Point
@@ -45,7 +47,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
         else:
             table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(legible, row))
     if title:
         click.secho(title, bold=True)
     Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000).print(table)
@@ -65,7 +67,7 @@ def print_paragraph(text: str, *, first: str = "", rest: str = "") -> None:
 
     width = min(shutil.get_terminal_size((100, 20)).columns, 100)
     folded = textwrap.fill(
-        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+        legible(text), width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
     click.echo(folded or first.rstrip())
 

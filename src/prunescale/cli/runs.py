@@ -13,51 +13,60 @@ from prunescale.cli.import_runs import import_runs, store_option
 
 @click.group()
 def runs() -> None:
-    """List, show, export and import the runs in a store."""
+    """List, show, export, import, merge, check and copy the runs in a store."""
 
 
 @runs.command("list")
 @store_option
+@click.option("--limit", type=options.COUNT, default=50, show_default=True, help="How many runs to list, the newest ones.")
+@click.option("--all", "is_all", is_flag=True, help="List all runs.")
 @options.as_json
-def list_runs(store: str, as_json: bool) -> None:
-    """List the runs, oldest first."""
-    from prunescale.amounts import short
-    from prunescale.cli.output import print_json, print_paragraph, print_table
+def list_runs(store: str, limit: int, is_all: bool, as_json: bool) -> None:
+    """List the runs, oldest first: the newest 50 of them; with --json all, unless --limit says how many."""
     from prunescale.runs import Store
 
+    asked = click.get_current_context().get_parameter_source("limit") is not click.core.ParameterSource.DEFAULT
+    if asked and is_all:
+        raise click.UsageError("--limit and --all contradict each other: give one of them.")
     with Store.open(store) as kept:
-        found = kept.list()
+        found = kept.summaries(None if is_all or (as_json and not asked) else limit)
+        n_runs = len(kept)
     if as_json:
-        brief = (
-            "id",
-            "created",
-            "kind",
-            "name",
-            "base",
-            "pruning_method",
-            "pruning_rate",
-            "loss_before",
-            "loss",
-            "n_tokens",
-            "recipe_hash",
-        )
-        print_json({"store": store, "runs": [{name: getattr(run, name) for name in brief} for run in found]})
-        return
+        show_json(store, found, n_runs)
+    else:
+        show_list(found, n_runs)
+
+
+def show_json(store: str, found: list[dict[str, Any]], n_runs: int) -> None:
+    from prunescale.cli.output import print_json
+
+    brief = [{name: value for name, value in run.items() if name not in ("n_params_before", "first_loss")} for run in found]
+    print_json({"store": store, "n_runs": n_runs, "runs": brief})
+
+
+def show_list(found: list[dict[str, Any]], n_runs: int) -> None:
+    from prunescale.amounts import short
+    from prunescale.cli.output import print_paragraph, print_table
+
     rows = [
         [
-            run.name,
-            run.id,
-            short(run.n_params_before) if run.n_params_before is not None else "-",
-            short(run.n_tokens),
-            f"{run.loss_before:.4f}" if run.loss_before is not None else "-",
-            f"{run.points[0].loss:.4f}",
-            f"{run.loss:.4f}",
+            run["name"],
+            run["id"],
+            short(run["n_params_before"]) if run["n_params_before"] is not None else "-",
+            short(run["n_tokens"]),
+            f"{run['loss_before']:.4f}" if run["loss_before"] is not None else "-",
+            f"{run['first_loss']:.4f}",
+            f"{run['loss']:.4f}",
         ]
         for run in found
     ]
     print_table("", ["run", "id", "N0", "tokens", "L0", "first", "last"], rows)
     if rows:
         print_paragraph("N0, L0: parameters outside embeddings and head, and loss, before pruning. Losses in nats per token.")
+    if n_runs > len(found):
+        print_paragraph(
+            f"These are the newest {len(found)} of {n_runs:,} runs: --all lists all of them, --limit as many as you say."
+        )
 
 
 @runs.command("show")
@@ -124,35 +133,111 @@ def flat(recipe: dict[str, Any]) -> dict[str, str]:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["json", "csv"]),
+    type=click.Choice(["json", "csv", "parquet"]),
     default="json",
     show_default=True,
-    help="CSV has a row for each point.",
+    help="CSV and Parquet have a row for each point.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]")
 @options.as_json
 def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | None, as_json: bool) -> None:
-    """Write runs as JSON or CSV: those named, or all of them."""
+    """Write runs as JSON, CSV or Parquet: those named, or all of them."""
     from prunescale.cli.output import print_json
     from prunescale.errors import StoreError
-    from prunescale.runs import Store, runs_to_csv, runs_to_json
+    from prunescale.runs import Store, runs_to_csv, runs_to_json, runs_to_parquet
 
     if as_json and not out and kind == "csv":
         raise click.UsageError("CSV is not JSON: with --json, --out must say where it goes.")
+    if not out and kind == "parquet":
+        raise click.UsageError("Parquet is no text: --out must say where it goes.")
     with Store.open(store) as kept:
         found = [kept.get(run_id) for run_id in run_ids] if run_ids else list(kept.list())
-    text = runs_to_csv(found) if kind == "csv" else runs_to_json(found)
+    content = runs_to_parquet(found) if kind == "parquet" else (runs_to_csv if kind == "csv" else runs_to_json)(found).encode()
     if not out:
-        click.echo(text, nl=False)
+        click.echo(content, nl=False)
         return
     try:
-        out.write_text(text, encoding="utf-8")
+        out.write_bytes(content)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror}.") from error
     if as_json:
         print_json({"file": str(out), "format": kind, "n_runs": len(found)})
     else:
         click.echo(f"Runs written to {out}: {len(found)}")
+
+
+@runs.command("merge")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("others", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.as_json
+def merge_runs(store: Path, others: tuple[Path, ...], as_json: bool) -> None:
+    """Put the runs of OTHERS into STORE, which is made where there is none: all of them or, after an error, none.
+
+    A run that is there already is skipped and counted. An id that stands for something else there is an error.
+    """
+    from contextlib import ExitStack
+
+    from prunescale.cli.output import print_json
+    from prunescale.runs import Store, refuse_unwritable
+
+    refuse_unwritable(store)
+    is_new = not store.exists()
+    try:
+        with ExitStack() as opened:
+            stores = [opened.enter_context(Store.open(other)) for other in others]
+            merged = opened.enter_context(Store.create(store)).merge(stores)
+    except BaseException:
+        if is_new:
+            store.unlink(missing_ok=True)
+        raise
+    if as_json:
+        print_json({"store": str(store), "n_added": merged.n_added, "n_known": merged.n_known})
+    else:
+        click.echo(f"Runs put into {store}: {merged.n_added}; there already: {merged.n_known}")
+
+
+@runs.command("verify")
+@click.argument("store", default="runs.db")
+@options.as_json
+def verify_runs(store: str, as_json: bool) -> int:
+    """Check a store: SQLite's own checks of the file, and every derived figure of every run, computed again.
+
+    STORE is runs.db where none is named. Nothing is changed. The exit code is 1 where something is wrong.
+    """
+    from prunescale.cli.output import print_facts, print_json, print_paragraph
+    from prunescale.runs import Store
+    from prunescale.runs.verify import verify
+
+    with Store.open(store) as kept:
+        found = verify(kept)
+    if as_json:
+        checked = {"n_runs": found.n_runs, "n_points": found.n_points, "n_checked": found.n_checked}
+        print_json({"store": store, **checked, "faults": found.faults})
+    else:
+        print_facts({"Runs": f"{found.n_runs:,}", "Points": f"{found.n_points:,}"})
+        print_facts({f"{name} computed again": f"{n:,}" for name, n in found.n_checked.items()})
+        for fault in found.faults:
+            click.echo(fault)
+        print_paragraph(f"{len(found.faults)} faults found." if found.faults else "All is as it should be.")
+    return 1 if found.faults else 0
+
+
+@runs.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+@options.as_json
+def backup_runs(file: Path, store: str, as_json: bool) -> None:
+    """Copy a store to a new FILE, whole and as it is at one moment, also while a training writes to it."""
+    from prunescale.cli.output import print_json
+    from prunescale.runs import Store
+
+    with Store.open(store) as kept:
+        n_runs = len(kept)
+        kept.backup(file)
+    if as_json:
+        print_json({"store": store, "file": str(file), "n_runs": n_runs})
+    else:
+        click.echo(f"Runs copied to {file}: {n_runs}")
 
 
 runs.add_command(import_runs)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prunescale.errors import FitError
+from prunescale.file_names import is_odd
 from prunescale.fitting.checks import Check
 from prunescale.fitting.metrics import Metrics
 from prunescale.fitting.points import Points, weights
@@ -76,22 +77,26 @@ def save_fit(fit: Fit, path: str | Path) -> None:
 
 def load_fit(path: str | Path, law: type[Law] | None = None) -> Fit:
     """Read a fit that `save_fit` wrote; `law` is needed where it was fitted with a law of one's own."""
+    if is_odd(path):
+        raise FitError(f"Cannot read {path}: it is no ordinary file; give a file that `prunescale fit` wrote.")
     try:
         entries = json.loads(Path(path).read_text())
     except OSError as error:
         raise FitError(f"Cannot read {path}: {error.strerror}; give a file that `prunescale fit` wrote.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FitError(f"{path} is not a fit: it is no JSON; give a file that `prunescale fit` wrote.") from error
-    found = entries.get("format") if isinstance(entries, dict) else None
-    if found != FORMAT:
-        raise FitError(f"{path} is not a fit: its format is {found or 'not given'}, not {FORMAT}; fit the runs again.")
+    named = entries.get("format") if isinstance(entries, dict) else None
+    if named != FORMAT:
+        raise FitError(f"{path} is not a fit: its format is {named or 'not given'}, not {FORMAT}; fit the runs again.")
     if law is not None and law.name != entries.get("law"):
         raise FitError(f"{path} is a fit of the law {entries.get('law')}, not of {law.name}.")
-    if law is None and entries.get("law") not in LAWS:
+    if law is None and entries.get("law") not in tuple(LAWS):
         raise FitError(
             f"{path} is a fit of the law {entries.get('law')!r}, which is not built in: say where it is with --law FILE.py:NAME."
         )
     try:
-        return from_dict(entries, law)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = from_dict(entries, law)
+        json.dumps(to_dict(found), allow_nan=False)  # which it can be where each entry is of the right type
+        return found
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError) as error:
         raise FitError(f"{path} is a damaged fit ({error!r}); fit the runs again.") from error

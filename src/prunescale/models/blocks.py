@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from prunescale.errors import ModelError
+from prunescale.file_names import is_file_name
 from prunescale.models.families import Family, family_of
 from prunescale.models.skeleton import assign_, skeleton_of
 
@@ -253,6 +254,13 @@ def file_of_each_tensor(folder: Path) -> dict[str, str]:
         if (folder / WEIGHTS_FILE).is_file():
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 return dict.fromkeys(file.keys(), WEIGHTS_FILE)
-        return dict(json.loads((folder / INDEX_FILE).read_text("utf-8"))["weight_map"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        weight_map = dict(json.loads((folder / INDEX_FILE).read_text("utf-8"))["weight_map"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise ModelError(f"The weights of {folder} cannot be read ({error}): copy the whole model again.") from error
+    for name, file_name in weight_map.items():
+        if not is_file_name(file_name) or not name.isprintable():
+            raise ModelError(
+                f"{folder / INDEX_FILE} says that the tensor {name!r} is in {file_name!r}, which is no file of that folder: copy the whole "
+                "model again, from where you trust it."
+            )
+    return weight_map

@@ -1,10 +1,12 @@
 """The model card: what a model was made from and how, as the README.md that lies beside it."""
 
+import html
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prunescale.errors import legible
 from prunescale.shape import ModelShape
 
 SIZE_NAMES = {
@@ -26,6 +28,7 @@ def card(lineage: Mapping[str, Any], shape: ModelShape, name: str) -> str:
     """The text of a model card with its front matter, of what the lineage holds: `pruning` (the fields of
     `prunescale.pruning.Pruning`), `training` (a list with a `recipe` and a `loss` each) and `pretraining` (`n_tokens`). What is not
     there is left out. shape: of this model. name: its heading."""
+    lineage = escaped(lineage)
     pruning, training = lineage.get("pruning"), lineage.get("training", [])
     sections = [f"# {name}\n"]
     if pruning:
@@ -38,11 +41,27 @@ def card(lineage: Mapping[str, Any], shape: ModelShape, name: str) -> str:
     return front_matter(pruning) + "\n" + "\n".join(section for section in sections if section)
 
 
+def escaped(content: Any) -> Any:
+    """With its texts as Markdown shows them: on one line, and no HTML or table of their own."""
+    if isinstance(content, str):
+        return html.escape(legible(content), quote=False).replace("|", "\\|")
+    if isinstance(content, Mapping):
+        return {name: escaped(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [escaped(value) for value in content]
+    return content
+
+
 def front_matter(pruning: Mapping[str, Any] | None) -> str:
-    tags = ["prunescale", *(["pruned", *filter(None, [pruning.get("method")])] if pruning else [])]
+    tags = ["prunescale", *(["pruned", *filter(is_plain, [pruning.get("method")])] if pruning else [])]
     base = hub_name(pruning.get("base", "")) if pruning else None
     lines = ["library_name: transformers", "pipeline_tag: text-generation", "tags:", *(f"- {tag}" for tag in tags)]
     return "\n".join(["---", *lines, *([f"base_model: {base}"] if base else []), "---"]) + "\n"
+
+
+def is_plain(tag: object) -> bool:
+    """Whether a text is a word, which YAML takes for nothing else."""
+    return isinstance(tag, str) and re.fullmatch(r"[A-Za-z][\w.-]*", tag, re.ASCII) is not None
 
 
 def hub_name(base: str) -> str | None:

@@ -16,9 +16,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from prunescale import embedded
 from prunescale.errors import ModelError
-from prunescale.models.blocks import BlocksOnDisk, StoredTensors, other_shape
+from prunescale.fields import fits
+from prunescale.models.blocks import INDEX_FILE, BlocksOnDisk, StoredTensors, file_of_each_tensor, other_shape
+from prunescale.models.card import card
 from prunescale.models.families import family_of, shape_of
-from prunescale.models.folder import LINEAGE_FILE, WeightsWriter, in_one_line, kept_files, new_folder, write_beside
+from prunescale.models.folder import CONFIG_FILE, LINEAGE_FILE, WeightsWriter, in_one_line, kept_files, new_folder, write_beside
 from prunescale.shape import ModelShape
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -133,10 +135,48 @@ def gguf_options(path: str | Path, gguf_file: str) -> dict[str, str]:
     return {"gguf_file": gguf_file}
 
 
+SIZES = {"num_hidden_layers": 10_000} | dict.fromkeys(
+    ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size"), 2**31 - 1
+)
+"""Entries of a configuration, and more than any model has of them. Some configurations make a list of as many entries as blocks."""
+
+
+def refuse_sizes(path: str | Path, file: Path) -> None:
+    """Raise ModelError where a size is more than is sane, before anything is made of that size."""
+    try:
+        entries = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The model configuration of {path} cannot be read ({in_one_line(error)}): copy the model again."
+        ) from error
+    if not isinstance(entries, dict):
+        raise ModelError(f"The model configuration of {path} is no JSON object: copy the model again.")
+    for name, most in SIZES.items():
+        size = entries.get(name)
+        if isinstance(size, int) and size > most:
+            raise ModelError(f"{name} is {size} in the configuration of {path}; it must be at most {most:,}.")
+
+
+def refuse_no_size(path: str | Path, shape: ModelShape) -> None:
+    """Raise ModelError where a size is no whole number above 0."""
+    for name in ("n_layers", "hidden_size", "ffn_size", "n_heads", "n_kv_heads", "head_dim", "vocab_size"):
+        size = getattr(shape, name)
+        if not (fits(size, int) and size > 0):
+            raise ModelError(f"{name} is {size!r} in the configuration of {path}; it must be a whole number above 0.")
+
+
+def refuse_elsewhere(folder: Path) -> None:
+    """Raise ModelError where the index of the weights names files that are not in the folder; transformers would read them."""
+    if (folder / INDEX_FILE).is_file():
+        file_of_each_tensor(folder)
+
+
 def read_config(path: str | Path, folder: Path, options: dict[str, str]) -> Any:
+    if not options:
+        refuse_sizes(path, folder / CONFIG_FILE)
     with read_or_refused(f"The model configuration of {path} cannot be read"):
         config = AutoConfig.from_pretrained(folder, **LOCAL, **options)
-    shape_of(config)
+    refuse_no_size(path, shape_of(config))
     return config
 
 
@@ -150,6 +190,8 @@ def dtype_of_files(folder: Path, config: Any, gguf_file: str | None = None) -> t
 
 
 def read_model(path: str | Path, folder: Path, dtype: torch.dtype, options: dict[str, str]) -> Any:
+    if not options:
+        refuse_elsewhere(folder)
     with read_or_refused(f"The weights of {path} cannot be loaded"):
         told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it would not say which
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **told, **LOCAL, **options)
@@ -266,13 +308,18 @@ def by_block(model: Any) -> Iterator[dict[str, torch.Tensor]]:
     yield weights
 
 
+ANY_SHAPE = ModelShape(1, 1, 1, 1, 1, 1, 1, True)
+
+
 def read_lineage(folder: Path) -> dict[str, Any]:
     file = folder / LINEAGE_FILE
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text()))
-    except (ValueError, TypeError) as error:
+        lineage = dict(json.loads(file.read_text("utf-8")))
+        card(lineage, ANY_SHAPE, "")  # where that is not possible, an entry is of another kind than what we write
+        return lineage
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise ModelError(
             f"{file} is damaged ({in_one_line(error)}): restore it, or remove it to treat the model as unpruned."
         ) from error

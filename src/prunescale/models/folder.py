@@ -171,7 +171,15 @@ def write_json(file: Path, content: Any) -> None:
 def kept_files(folder: Path) -> dict[str, bytes]:
     """The files of a model's folder that stay as they are when it is pruned or trained, by their paths in it."""
     found = (path for pattern in KEPT_FILES for path in folder.glob(pattern) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if is_inside(path, folder)}
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a file lies in the folder, or in the cache of the Hugging Face Hub that the folder is part of: a link to another place must
+    not bring someone's private file into a model that is handed on."""
+    root = folder.resolve()
+    places = (root, root.parent.parent / "blobs") if root.parent.name == "snapshots" else (root,)
+    return any(path.resolve().is_relative_to(place) for place in places)
 
 
 def changed_entries(written: dict[str, Any], config: Any) -> dict[str, Any] | None:

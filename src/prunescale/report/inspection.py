@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prunescale.errors import legible
 from prunescale.report.figures import COLOURS
 from prunescale.sweep.inspect import Inspection
 
@@ -100,7 +101,8 @@ def inspection_figure(inspection: Inspection) -> "Figure":
 
     figure = Figure(figsize=(12, 7.6), layout="constrained")
     figure.suptitle(
-        f"{inspection.model}, {inspection.n_layers} blocks, {inspection.n_params / 1e6:.3g} M parameters outside embeddings and head: "
+        f"{as_it_is(inspection.model)}, {inspection.n_layers} blocks, "
+        f"{inspection.n_params / 1e6:.3g} M parameters outside embeddings and head: "
         "what pruning does to it before any training",
         fontsize=11,
     )
@@ -117,6 +119,11 @@ def inspection_figure(inspection: Inspection) -> "Figure":
     for panel in (losses, hidden):
         panel.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def as_it_is(name: str) -> str:
+    """A name for a figure, in which matplotlib takes what is between dollar signs for a formula."""
+    return legible(name).replace("$", r"\$")
 
 
 def draw_losses(panel: Any, inspection: Inspection) -> None:

@@ -4,13 +4,14 @@
 by prunescale.runs.importers.
 """
 
-from prunescale.runs.export import runs_to_csv, runs_to_json
+from prunescale.runs.export import runs_to_csv, runs_to_json, runs_to_parquet
 from prunescale.runs.reading import read_csv, read_json, read_runs, runs_from_csv, runs_from_json
 from prunescale.runs.record import Kind, Phase, Point, Run, average_over
-from prunescale.runs.store import Store, refuse_unwritable
+from prunescale.runs.store import Merged, Store, refuse_unwritable
 
 __all__ = [
     "Kind",
+    "Merged",
     "Phase",
     "Point",
     "Run",
@@ -24,4 +25,5 @@ __all__ = [
     "runs_from_json",
     "runs_to_csv",
     "runs_to_json",
+    "runs_to_parquet",
 ]

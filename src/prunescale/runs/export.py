@@ -3,10 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
+from prunescale.errors import StoreError
 from prunescale.runs.record import Point, Run
 
 FORMATS = ("prunescale runs 1", "prunescale runs 2", "prunescale runs 3")
@@ -28,16 +30,51 @@ def csv_header(inputs: Sequence[str] = (), without: Collection[str] = ()) -> lis
     return [*of_run, *inputs, *(name for name in POINT_FIELDS if name not in without)]
 
 
+def runs_to_parquet(runs: Sequence[Run]) -> bytes:
+    """A Parquet file with the columns and rows of `runs_to_csv`, typed: what nobody knows is null, what is more than one value is JSON.
+
+    Raises StoreError where pyarrow is not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise StoreError("Parquet needs pyarrow: pip install 'prunescale[parquet]'.") from error
+    inputs = list(dict.fromkeys(name for run in runs for name in run.inputs))
+    types = [*(_arrow_type(field) for field in _fields(Run, RUN_FIELDS)), *("float64" for _ in inputs)]
+    types += [_arrow_type(field) for field in fields(Point)]
+    columns = zip(*_rows(runs, inputs), strict=True) if runs else [()] * len(types)
+    arrays = [pyarrow.array(values, type) for values, type in zip(columns, types, strict=True)]
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=csv_header(inputs)), file)
+    return file.getvalue()
+
+
+def _fields(cls: type[Run], names: Collection[str]) -> list[Any]:
+    return [field for field in fields(cls) if field.name in names]
+
+
+def _arrow_type(field: Any) -> str:
+    """Of a field's values, as pyarrow calls it."""
+    choices = get_args(field.type) if get_origin(field.type) is UnionType else (field.type,)
+    return "int64" if int in choices else "float64" if float in choices else "string"
+
+
 def runs_to_csv(runs: Sequence[Run]) -> str:
     """One row for each point, with the scalar fields and inputs of its run repeated; what nobody knows is an empty cell."""
     text = io.StringIO()
     inputs = list(dict.fromkeys(name for run in runs for name in run.inputs))
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(csv_header(inputs))
+    writer.writerows(_rows(runs, inputs))
+    return text.getvalue()
+
+
+def _rows(runs: Sequence[Run], inputs: Sequence[str]) -> Iterator[list[Any]]:
+    """What stands under `csv_header`, point by point."""
     for run in runs:
         of_run = [_cell(getattr(run, name)) for name in RUN_FIELDS] + [run.inputs.get(name) for name in inputs]
-        writer.writerows(of_run + [_cell(getattr(point, name)) for name in POINT_FIELDS] for point in run.points)
-    return text.getvalue()
+        for point in run.points:
+            yield of_run + [_cell(getattr(point, name)) for name in POINT_FIELDS]
 
 
 def _cell(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from prunescale.errors import StoreError
 from prunescale.fields import fits, in_words, read
+from prunescale.file_names import is_odd
 from prunescale.runs.check import check
 from prunescale.runs.export import CSV_NAMES, FORMATS, POINT_FIELDS, RUN_FIELDS, YOUNG_FIELDS, csv_header
 from prunescale.runs.record import Point, Run
@@ -20,6 +21,8 @@ from prunescale.runs.store import Store
 
 def read_runs(path: str | Path) -> list[Run]:
     """The runs at a path, oldest first in a store: a file of exported runs if it ends in .json or .csv, otherwise a store."""
+    if is_odd(path):
+        raise StoreError(f"{path} is no ordinary file: give the path of a store or of exported runs.")
     match Path(path).suffix.lower():
         case ".json":
             return read_json(path)
@@ -45,8 +48,10 @@ def _told(path: str | Path, runs_from: Any) -> list[Run]:
             return runs_from(file.read())
     except OSError as error:
         raise StoreError(f"No runs can be read at {path} ({error.strerror}): give the path of exported runs.") from error
-    except (UnicodeDecodeError, StoreError) as error:
+    except (ValueError, StoreError) as error:  # no UTF-8; no path
         raise StoreError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise StoreError(f"{path} is nested too deep to hold runs: give the path of exported runs.") from error
 
 
 def runs_from_json(text: str) -> list[Run]:
@@ -62,10 +67,21 @@ def runs_from_json(text: str) -> list[Run]:
 
 def _run_of_json(record: Any, where: str) -> Run:
     values = _typed(Run, record, where)
-    points = tuple(Point(**_typed(Point, point, f"{where}, point {i}")) for i, point in enumerate(values.pop("points")))
+    points = tuple(
+        Point(**(point if _is_plain(point) else _typed(Point, point, f"{where}, point {i}")))
+        for i, point in enumerate(values.pop("points"))
+    )
     run = Run(**values, points=points)
     check(run)
     return run
+
+
+PLAIN = {"n_tokens": int, "loss": float, "learning_rate": float, "phase": str, "seconds": float}
+"""The fields of nearly all points. What is of these very types needs no look at each annotation, which takes ten times as long."""
+
+
+def _is_plain(record: Any) -> bool:
+    return type(record) is dict and {name: type(value) for name, value in record.items()} == PLAIN
 
 
 def _typed(cls: type[Run] | type[Point], record: Any, where: str) -> dict[str, Any]:
@@ -81,7 +97,12 @@ def _typed(cls: type[Run] | type[Point], record: Any, where: str) -> dict[str, A
     for name, value in values.items():
         if not fits(value, types[name]):
             raise StoreError(f"{where}: {name} is {value!r}; it must be {in_words(types[name])}.")
-    return {name: float(value) if isinstance(value, int) and _is_float(types[name]) else value for name, value in values.items()}
+    try:
+        return {
+            name: float(value) if isinstance(value, int) and _is_float(types[name]) else value for name, value in values.items()
+        }
+    except OverflowError as error:
+        raise StoreError(f"{where} has a number of too many digits: numbers are kept up to 1.8e308.") from error
 
 
 def _tuples(value: Any) -> Any:
@@ -106,11 +127,11 @@ def runs_from_csv(text: str) -> list[Run]:
                 "These are no exported runs; needed is what `prunescale runs export --format csv` writes. "
                 "For another table there is `prunescale runs import --from table`."
             )
-        cells = [_cells(header, row, rows.line_num) for row in rows]
+        cells = (_cells(header, row, rows.line_num) for row in rows)
+        # A run's rows follow one another; a run that comes again later has its id twice, which whoever takes both will notice.
+        return [_run_of_cells(list(of_run), inputs) for _, of_run in groupby(cells, key=lambda row: row["run"])]
     except csv.Error as error:
         raise StoreError(f"line {rows.line_num}: {error}.") from error
-    # A run's rows follow one another; a run that comes again later has its id twice, which whoever takes both will notice.
-    return [_run_of_cells(list(of_run), inputs) for _, of_run in groupby(cells, key=lambda row: row["run"])]
 
 
 def _cells(header: list[str], row: list[str], line: int) -> dict[str, str]:
@@ -126,10 +147,20 @@ def _run_of_cells(rows: list[dict[str, str]], inputs: Iterable[str]) -> Run:
         recipe={},
         versions={},
         inputs={name: _read(first, name, float) for name in inputs if first[name]},
-        points=tuple(Point(**_values(row, fields(Point))) for row in rows),
+        points=tuple(_plain_point(row) or Point(**_values(row, fields(Point))) for row in rows),
     )
     check(run)
     return run
+
+
+def _plain_point(row: dict[str, str]) -> Point | None:
+    """The point in a row that has all of PLAIN and no more; None for another, which is then read field by field."""
+    if row.get("domains"):
+        return None
+    try:
+        return Point(**{name: kind(row[name]) for name, kind in PLAIN.items()})
+    except ValueError:
+        return None
 
 
 def _values(row: dict[str, str], of: Iterable[Any], names: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:

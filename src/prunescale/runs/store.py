@@ -1,31 +1,50 @@
-"""Runs in one SQLite file.
+"""Runs in one SQLite file, which people read while a sweep writes to it: SQLite's write-ahead log lets them.
 
-The journal is SQLite's default, a rollback journal, and not the write-ahead log: a store is then one file that can be copied,
-mailed and read from a read-only folder or over a network, where the log needs two side files and shared memory. What the log
-would buy, reading while someone writes, is worth little here: a run takes milliseconds to write, and whoever meets the
-lock waits for it.
+A store that nobody has open is one file, to be copied, mailed and read from a read-only folder: whoever closes it last puts the log
+into it. One that is open, or was left by a killed process, may have its newest runs in the log beside it (`runs.db-wal`): copy it with
+`Store.backup`, which takes both.
 """
 
 import json
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from prunescale.errors import StoreError
 from prunescale.runs.check import check
+from prunescale.runs.connect import BUSY_SECONDS, NO_SIDE_FILES, connect, copied_to_memory, is_read_only, keep_a_log, kind_of
 from prunescale.runs.migrations import APPLICATION_ID, MIGRATIONS, migrate, version
 from prunescale.runs.record import Point, Run
 
 RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "points")
 POINT_COLUMNS = tuple(field.name for field in fields(Point))
+LAST_POINT = "FROM points WHERE run_id = runs.id ORDER BY position DESC LIMIT 1"
+SUMMARY = {
+    **{
+        name: name
+        for name in ("id", "created", "kind", "name", "base", "pruning_method", "pruning_rate", "n_params_before", "loss_before")
+    },
+    "first_loss": "(SELECT loss FROM points WHERE run_id = runs.id AND position = 0)",
+    "loss": f"(SELECT loss {LAST_POINT})",
+    "n_tokens": f"(SELECT n_tokens {LAST_POINT})",
+    "recipe_hash": "recipe_hash",
+}
+"""What a listing says of a run, and the SQL for it."""
 JSON_COLUMNS = ("recipe", "versions", "inputs", "n_params_left")
-BUSY_SECONDS = 30  # how long to wait for another process to finish writing
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many runs a merge has put into a store, and how many were there already."""
+
+    n_added: int
+    n_known: int
 
 
 class Store:
@@ -34,6 +53,7 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._unwritable: StoreError | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -52,16 +72,32 @@ class Store:
     @classmethod
     def _connect(cls, path: Path, mode: str) -> Self:
         with _errors_told(path):
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
-            )
-        store = cls(path, connection)
+            store = cls(path, connect(path, mode, BUSY_SECONDS))
         try:
-            store._prepare()
+            if is_read_only(path):
+                store._read_a_copy(_unwritable(path, "it is read-only"))
+            else:
+                store._prepare_or_read_a_copy()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _prepare_or_read_a_copy(self) -> None:
+        try:
+            self._prepare()
+        except StoreError as error:
+            cause = error.__cause__
+            if not isinstance(cause, sqlite3.Error) or kind_of(cause) not in NO_SIDE_FILES or not _has_content(self.path):
+                raise
+            self._read_a_copy(_refused_to_write(self.path, cause))
+
+    def _read_a_copy(self, why: StoreError) -> None:
+        self._connection.close()
+        with _errors_told(self.path):
+            self._connection = copied_to_memory(self.path)
+        self._prepare()
+        self._unwritable = why
 
     def _prepare(self) -> None:
         with _errors_told(self.path):
@@ -80,8 +116,9 @@ class Store:
         if n_migrations < len(MIGRATIONS):
             with self._transaction():
                 migrate(self._connection)
-            with _errors_told(self.path):
-                self._connection.execute("VACUUM")  # a table that was made anew leaves the pages of the old one behind
+            with suppress(sqlite3.OperationalError):  # in use or no room: the pages of a table that was made anew stay behind
+                self._connection.execute("VACUUM")
+        keep_a_log(self._connection, self.path)
 
     def close(self) -> None:
         self._connection.close()
@@ -100,8 +137,132 @@ class Store:
             for run in runs:
                 if self._ids(run.id, exact=True):
                     raise StoreError(f"Run {run.id!r} is already in {self.path}: nothing was added; remove it there first.")
-                self._insert("runs", [_run_row(run)])
-                self._insert("points", [_point_row(run.id, position, point) for position, point in enumerate(run.points)])
+                self._put(run)
+
+    def merge(self, others: Sequence["Store"]) -> Merged:
+        """Put the runs of other stores into this one, all of them or, after an error, none; how many were new, and how many were known.
+
+        A run is known by its id, which it gets once, where it is trained: a run with the same id and the same content is here
+        already. So is one that differs in its id and date alone, to the last digit of its seconds: a finished training that was
+        recorded again from its folder. Raises StoreError for an id that stands for other content. All other runs are kept, also of the
+        same recipe: different trainings, which scatter.
+        """
+        n_added = n_known = 0
+        with self._transaction():
+            for other in others:
+                for run in other.each():
+                    check(run)
+                    here = next(iter(self._select("id = ?", [run.id])), None)
+                    if here == run or (here is None and self._has_twin(run)):
+                        n_known += 1
+                    elif here is None:
+                        self._put(run)
+                        n_added += 1
+                    else:
+                        raise StoreError(
+                            f"Run {run.id!r} is in {self.path} and in {other.path}, with another {_difference(here, run)}: nothing was "
+                            "merged; remove the one that is wrong, and merge again."
+                        )
+        return Merged(n_added, n_known)
+
+    def backup(self, path: str | Path) -> None:
+        """Copy the store, as it is at this moment, to a new file, also while others write to it. Raises StoreError where there is a
+        file already; after an error there is none."""
+        if Path(path).exists():
+            raise StoreError(f"{path} is there already: nothing was copied; name a new file.")
+        with _errors_told(Path(path)):
+            try:
+                with closing(sqlite3.connect(Path(path))) as copy:
+                    self._connection.backup(copy)
+            except BaseException:
+                Path(path).unlink(missing_ok=True)
+                raise
+
+    def each(self) -> Iterator[Run]:
+        """The runs one by one, oldest first, without holding the points of all in memory."""
+        for id in self.ids():
+            yield from self._select("id = ?", [id])
+
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all runs, oldest first."""
+        return self._column("SELECT id FROM runs ORDER BY created, id")
+
+    def summaries(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The runs without their points, oldest first, or the newest so many of them: `SUMMARY`, name by name."""
+        with _errors_told(self.path):
+            rows = self._connection.execute(
+                f"SELECT {', '.join(SUMMARY.values())} FROM runs ORDER BY created DESC, id DESC LIMIT ?",
+                [-1 if limit is None else limit],
+            ).fetchall()
+        return [dict(zip(SUMMARY, row, strict=True)) for row in reversed(rows)]
+
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        """All that is read inside is as the store is now, whoever writes meanwhile."""
+        return self._transaction("DEFERRED")
+
+    def without_points(self, bases: Collection[str] = ()) -> tuple[Run, ...]:
+        """The runs, of these base models if some are named, without their points, in the order of their ids."""
+        with _errors_told(self.path):
+            condition = f"base IN ({', '.join('?' * len(bases))})" if bases else "TRUE"
+            rows = self._connection.execute(
+                f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE {condition} ORDER BY id", tuple(bases)
+            )
+            return tuple(_run(row, ()) for row in rows)
+
+    def values_of_runs(self, expressions: Collection[str], condition: str = "TRUE", values: Sequence[Any] = ()) -> list[Any]:
+        """These SQL expressions over the points of each run for which a condition holds; runs without such points are left out."""
+        with _errors_told(self.path):
+            return self._connection.execute(
+                f"SELECT {', '.join(expressions)} FROM points WHERE {condition} GROUP BY run_id", values
+            ).fetchall()
+
+    def values_of_points(
+        self, expressions: Collection[str], condition: str = "TRUE", values: Sequence[Any] = ()
+    ) -> Iterator[Any]:
+        """These SQL expressions for each point for which a condition holds, in the order of the runs' ids and of the positions. To be
+        read within `at_one_moment`, which tells of errors: this is SQLite's own cursor, since a generator around it takes its time."""
+        return self._connection.execute(
+            f"SELECT {', '.join(expressions)} FROM points WHERE {condition} ORDER BY run_id, position", values
+        )
+
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the file, as far as SQLite can tell, a sentence each: pages, indices, points without their run or out of
+        order."""
+        return (*self._faults_of_pages(), *self._faults_of_points())
+
+    def _faults_of_pages(self) -> Iterator[str]:
+        try:
+            yield from (f"SQLite: {text}." for text in self._column("PRAGMA integrity_check") if text != "ok")
+        except StoreError as error:  # too damaged to be checked through
+            yield f"SQLite: {error}"
+
+    def _faults_of_points(self) -> Iterator[str]:
+        try:
+            lost = self._column("SELECT count(*) FROM pragma_foreign_key_check")[0]
+            gaps = self._column(
+                "SELECT run_id FROM points GROUP BY run_id HAVING min(position) != 0 OR max(position) != count(*) - 1"
+            )
+        except StoreError as error:
+            yield f"Points: {error}"
+            return
+        if lost:
+            yield f"{lost} points belong to no run that is kept."
+        yield from (f"Run {id!r}: the positions of its points do not count from 0." for id in gaps)
+
+    def curve_end_in_bits(self, id: str) -> float | None:
+        """What the view `curves` says of the last point of a run, bits per byte."""
+        (value,) = self._column("SELECT bits_per_byte FROM curves WHERE run_id = ? ORDER BY position DESC LIMIT 1", [id])
+        return value
+
+    def __len__(self) -> int:
+        return self._column("SELECT count(*) FROM runs")[0]
+
+    def __bool__(self) -> bool:
+        return True  # also of an empty store
+
+    def _column(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+        with _errors_told(self.path):
+            return tuple(value for (value,) in self._connection.execute(query, values).fetchall())
 
     def get(self, id_or_prefix: str) -> Run:
         """The run with this id, or the only one whose id begins so."""
@@ -150,13 +311,24 @@ class Store:
             f"WHERE run_id IN (SELECT id FROM runs WHERE {condition}) ORDER BY run_id, position"
         )
         select_runs = f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE {condition} ORDER BY created, id"
-        with self._transaction("DEFERRED"):  # both from the same moment, whoever writes between them
+        with nullcontext() if self._connection.in_transaction else self.at_one_moment():
             run_rows = self._connection.execute(select_runs, values).fetchall()
             point_rows = self._connection.execute(select_points, values).fetchall()
         points = defaultdict[str, list[Point]](list)
         for run_id, *point in point_rows:
             points[run_id].append(_point(point))
         return tuple(_run(row, tuple(points[row[0]])) for row in run_rows)
+
+    def _has_twin(self, run: Run) -> bool:
+        """Whether a run is here that differs in its id and date alone. Without a measured time two trainings might end the same."""
+        if run.recipe_hash is None or not run.seconds:
+            return False
+        twins = self._select("recipe_hash = ? AND seconds = ?", [run.recipe_hash, run.seconds])
+        return any(replace(twin, id=run.id, created=run.created) == run for twin in twins)
+
+    def _put(self, run: Run) -> None:
+        self._insert("runs", [_run_row(run)])
+        self._insert("points", [_point_row(run.id, position, point) for position, point in enumerate(run.points)])
 
     def _insert(self, table: str, rows: Any) -> None:
         columns = rows[0].keys()
@@ -168,6 +340,8 @@ class Store:
     @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
         """All that happens inside, or nothing. IMMEDIATE takes the writer's lock at once, while waiting for it is still safe."""
+        if kind == "IMMEDIATE" and self._unwritable:
+            raise self._unwritable
         with _errors_told(self.path):
             self._connection.execute(f"BEGIN {kind}")
             try:
@@ -186,8 +360,18 @@ def refuse_unwritable(path: str | Path) -> None:
         Store.open(place).close()
     elif not place.absolute().parent.is_dir():
         raise StoreError(f"No store can be made at {path}: there is no folder {place.absolute().parent}; make it first.")
-    if not os.access(place if place.exists() else place.absolute().parent, os.W_OK):
+    folder = place.absolute().parent
+    if not os.access(folder, os.W_OK) or (place.exists() and not os.access(place, os.W_OK)):
         raise StoreError(f"No run can be kept at {path}: it cannot be written there; name another store.")
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _difference(here: Run, there: Run) -> str:
+    """The first field in which two runs differ, for a message."""
+    return next(field.name for field in fields(Run) if getattr(here, field.name) != getattr(there, field.name))
 
 
 def _run_row(run: Run) -> dict[str, Any]:
@@ -197,12 +381,13 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 def _point_row(run_id: str, position: int, point: Point) -> dict[str, Any]:
     row = {column: getattr(point, column) for column in POINT_COLUMNS}
-    return {"run_id": run_id, "position": position} | row | {"domains": json.dumps(point.domains, allow_nan=False)}
+    domains = json.dumps(point.domains, allow_nan=False) if point.domains else "{}"
+    return {"run_id": run_id, "position": position} | row | {"domains": domains}
 
 
 def _point(row: Any) -> Point:
-    values = dict(zip(POINT_COLUMNS, row, strict=True))
-    return Point(**values | {"domains": json.loads(values["domains"])})
+    n_tokens, loss, learning_rate, phase, seconds, domains = row
+    return Point(n_tokens, loss, learning_rate, phase, seconds, {} if domains == "{}" else json.loads(domains))
 
 
 def _run(row: Any, points: tuple[Point, ...]) -> Run:
@@ -219,11 +404,13 @@ def _errors_told(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # from inside SQLite's own message
         raise StoreError(f"{path} is no store of runs, or a damaged one ({error.reason}): give the path of a store.") from error
     except sqlite3.Error as error:
-        match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the low byte is the kind, the rest a detail
+        match kind_of(error):
             case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
                 reason = f"{path} is no store of runs, or a damaged one ({error}): give the path of a store."
             case sqlite3.SQLITE_READONLY:
-                reason = f"{path} cannot be written ({error}): make the file and its folder writable, or copy it elsewhere."
+                raise _refused_to_write(path, error) from error
+            case sqlite3.SQLITE_FULL:
+                raise _refused_to_write(path, error) from error
             case sqlite3.SQLITE_CANTOPEN:
                 reason = f"{path} cannot be opened ({error}): a file is needed, in a folder that allows reading and writing."
             case sqlite3.SQLITE_BUSY:
@@ -231,3 +418,13 @@ def _errors_told(path: Path) -> Iterator[None]:
             case _:
                 reason = f"{path}: {error}. The store is as it was."
         raise StoreError(reason) from error
+
+
+def _refused_to_write(path: Path, error: sqlite3.Error) -> StoreError:
+    if kind_of(error) == sqlite3.SQLITE_FULL:
+        return StoreError(f"{path} cannot be written, its disk is full: make room and try again. The store is as it was.")
+    return _unwritable(path, str(error))
+
+
+def _unwritable(path: Path, reason: str) -> StoreError:
+    return StoreError(f"{path} cannot be written ({reason}): make the file and its folder writable, or copy it elsewhere.")

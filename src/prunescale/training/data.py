@@ -1,7 +1,6 @@
 """Text and token files in, tokens out, whatever they are kept in."""
 
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,11 +81,23 @@ def tokens_of_text(source: Path, tokenizer: Any) -> Tokens:
     return Tokens(torch.from_numpy(ids.astype(np.int64)), n_bytes, end=encoder.end, domains=runs.domains())
 
 
+LEAST_SHARE = 0.01
+"""Of its size, that a file of tokens has when it is compressed; less is no text, and may fill the memory."""
+
+
+def refuse_bomb(file: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            if entry.file_size > 2**20 and entry.compress_size < LEAST_SHARE * entry.file_size:
+                raise ValueError(f"{entry.filename} grows from {entry.compress_size} to {entry.file_size} bytes")
+
+
 def read_token_file(file: Path) -> Tokens:
     try:
+        refuse_bomb(file)
         with np.load(file, allow_pickle=False) as stored:
             ids, n_bytes = stored["tokens"], int(stored["bytes"]) if "bytes" in stored else None
-    except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # of a damaged archive or header, of many classes
         raise DataError(f"{file} is no token file, or a damaged one: an .npz with an array 'tokens' is needed.") from error
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(f"{file} has tokens of type {ids.dtype} and shape {ids.shape}: one row of whole numbers is needed.")

@@ -115,6 +115,8 @@ def places_of(source: str | Path) -> list[Path]:
         raise DataError(f"There is no text at {source}: give {KINDS}.")
     if place.is_file() or is_saved_dataset(place):
         return [place]
+    if not place.is_dir():
+        raise DataError(f"{source} is no ordinary file: give {KINDS}.")
     found = sorted(file for file in place.iterdir() if file.is_file() and ending_of(file) and not file.name.startswith("."))
     if not found:
         raise DataError(f"The folder {source} holds no text: give {KINDS}.")

@@ -16,7 +16,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from prunescale.errors import TrainingError
+from prunescale.fields import fits
+from prunescale.file_names import is_file_name
 from prunescale.runs import Point
 from prunescale.training.distributed import ALONE, Ranks
 from prunescale.training.state import State
@@ -67,7 +69,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(marker, json.dumps(identity, indent=1))
             return
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = kept_json(marker)
         if found != json.loads(json.dumps(identity)):  # where a tuple is a list
             raise TrainingError(
                 f"{self.path} is the folder of another run (recipe {found.get('recipe_hash')}, this is {identity.get('recipe_hash')}): "
@@ -85,15 +87,15 @@ class RunFolder:
     def begun(self) -> dict[str, Any] | None:
         """What was known before the training began; None where that has not been found out yet."""
         file = self.path / "begun.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return kept_json(file) if file.exists() else None
 
     def points(self) -> list[Point]:
         """What was measured so far. A line that was cut off while it was written does not count."""
         journal = self.path / "points.jsonl"
         if not journal.exists():
             return []
-        lines = journal.read_text(encoding="utf-8").split("\n")[:-1]
-        return [Point(**json.loads(line)) for line in lines]
+        lines = journal.read_bytes().split(b"\n")[:-1]
+        return [point_of(line, f"{journal}, line {number},") for number, line in enumerate(lines, 1)]
 
     def add(self, point: Point) -> None:
         """Keep a measurement, on the disk before this comes back."""
@@ -166,13 +168,44 @@ class RunFolder:
         return Position()
 
 
+def kept_json(file: Path) -> dict[str, Any]:
+    """What we wrote into a file of the folder. Raises TrainingError where that is not there any more."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TrainingError(f"{file} is damaged ({type(error).__name__}): begin the run in another folder.") from error
+    if not isinstance(content, dict):
+        raise TrainingError(f"{file} is damaged (it holds no object): begin the run in another folder.")
+    return content
+
+
+def point_of(line: bytes, where: str) -> Point:
+    try:
+        point = Point(**json.loads(line))
+        if all(fits(getattr(point, field.name), field.type) for field in fields(Point)):
+            return point
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise TrainingError(f"{where} is no measurement, so the folder is damaged: begin the run in another one.")
+
+
 def damage_of(folder: Path) -> str:
     """What is wrong with a checkpoint; empty where it is as it was written."""
     try:
-        wanted = json.loads((folder / "state.json").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        wanted = content["sha256"]
+        left = tuple((n_tokens, n) for n_tokens, n in content["left"])
+        position = Position(content["step"], content["seconds"], content["branch_seconds"], left)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return f"state.json: {type(error).__name__}"
+    counts = [position.step, *(number for pair in left for number in pair)]
+    if not (isinstance(wanted, dict) and all(fits(n, int) and 0 <= n < 2**63 for n in counts)) or not all(
+        fits(seconds, float) for seconds in (position.seconds, position.branch_seconds)
+    ):
+        return "state.json: entries of another kind"
     for name, checksum in wanted.items():
+        if not is_file_name(name):
+            return f"state.json: {name!r} is no file of the folder"
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"

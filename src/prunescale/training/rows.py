@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prunescale.errors import DataError
+from prunescale.file_names import is_file_name
 
 DOMAIN = "domain"
 """The field of a row that names the part of the corpus that it belongs to."""
@@ -27,17 +28,30 @@ def json_rows(file: Path, field: str) -> Iterator[TextAndDomain]:
     opened: Callable[..., Any] = gzip.open if file.suffix == ".gz" else open
     try:
         with opened(file, "rb") as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(limited_lines(stream, file), 1):
                 if line.strip():
                     yield checked(json_object(line, f"{file}, line {number},"), field, f"{file}, line {number},")
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(file, error) from error
 
 
+MAX_LINE_BYTES = 2**28
+"""Of a row of JSON: a small compressed file may hold a line that fills the memory."""
+
+
+def limited_lines(stream: Any, file: Path) -> Iterator[bytes]:
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise DataError(
+                f"{file} has a line of more than {MAX_LINE_BYTES // 2**20} MiB: give one object a line, each a document."
+            )
+        yield line
+
+
 def json_object(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is no JSON ({str(error).partition(':')[0]}): give one object a line.") from error
     if not isinstance(row, dict):
         raise DataError(f"{where} is of type {type(row).__name__}, where an object is needed: give one object a line.")
@@ -68,7 +82,7 @@ def saved_rows(folder: Path, field: str) -> Iterator[TextAndDomain]:
         with arrow(file) as read, read.memory_map(str(file)) as mapped:
             batches = read.ipc.open_stream(mapped)
             names = wanted(batches.schema.names, field)
-            yield from checked_batches((batch.select(names) for batch in batches), field, str(file))
+            yield from checked_batches((valid(batch.select(names)) for batch in batches), field, str(file))
 
 
 def is_saved_dataset(place: Path) -> bool:
@@ -81,8 +95,11 @@ def arrow_files(folder: Path) -> list[Path]:
     if (folder / SPLITS_FILE).is_file():
         return sorted(folder.glob("*/*.arrow"))
     try:
-        return [folder / entry["filename"] for entry in json.loads((folder / STATE_FILE).read_text("utf-8"))["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = [entry["filename"] for entry in json.loads((folder / STATE_FILE).read_text("utf-8"))["_data_files"]]
+        if not all(map(is_file_name, names)):
+            raise ValueError("a data set has its files in its own folder")
+        return [folder / name for name in names]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{folder / STATE_FILE} does not list the files of a data set: save it again with save_to_disk."
         ) from error
@@ -106,6 +123,12 @@ def hub_rows(name: str, field: str) -> Iterator[TextAndDomain]:
         raise DataError(
             f"hf:{name} cannot be read from the Hub ({reason}): check its name and the network, or save it to a folder."
         ) from error
+
+
+def valid(batch: Any) -> Any:
+    """The batch, once its offsets and texts have been looked at: a damaged one may otherwise be read beyond its end."""
+    batch.validate(full=True)
+    return batch
 
 
 def checked_batches(batches: Iterator[Any], field: str, source: str) -> Iterator[TextAndDomain]:
@@ -141,7 +164,9 @@ def arrow(file: Path) -> Iterator[Any]:
         import pyarrow.parquet
     try:
         yield pyarrow
-    except (pyarrow.ArrowException, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # of a damaged file, of many classes
         raise unreadable(file, error) from error
 
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from prunescale.errors import DataError
+from prunescale.fields import fits, in_words
+from prunescale.file_names import is_file_name
 from prunescale.training.spans import Runs, domains_from
 from prunescale.training.tokenizing import Encoded, Encoder, vocabulary_hash
 from prunescale.training.tokens import Domain, StoredIds, Tokens
@@ -177,7 +179,7 @@ def read_index(folder: Path) -> Index:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         name, version = content.pop("format"), content.pop("version")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file} is no index of tokens, or a damaged one: tokenize the text again.") from error
     if (name, version) != (FORMAT, VERSION):
         raise DataError(f"{file} is of format {name!r} {version!r}, and {FORMAT!r} {VERSION} is read: tokenize the text again.")
@@ -185,11 +187,26 @@ def read_index(folder: Path) -> Index:
         shards = tuple(Shard(**shard) for shard in content.pop("shards"))
         index = Index(shards=shards, **content)
         n_tokens = sum(shard.n_tokens for shard in shards)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{file} lacks entries or has others than it should: tokenize the text again.") from error
+    refuse_odd_entries(file, index)
     if n_tokens != index.n_tokens:
         raise DataError(f"{file} speaks of {index.n_tokens} tokens and its shards have {n_tokens}: tokenize the text again.")
     return index
+
+
+def refuse_odd_entries(file: Path, index: Index) -> None:
+    """Raise DataError where an entry is of another type than its field, or a shard is said to be elsewhere than in the folder."""
+    records: tuple[Index | Shard, ...] = (index, *index.shards)
+    for record in records:
+        for field in fields(record):
+            value: Any = getattr(record, field.name)
+            value = tuple(value) if isinstance(value, list) else value  # as JSON has it
+            if not fits(value, field.type) or (fits(value, int) and not 0 <= value < 2**63):
+                raise DataError(f"{file}: {field.name} is not {in_words(field.type)} that can be: tokenize the text again.")
+    for shard in index.shards:
+        if not is_file_name(shard.file):
+            raise DataError(f"{file} names {shard.file!r}, which is no file of that folder: tokenize the text again.")
 
 
 def read_shards(folder: Path, tokenizer: Any) -> Tokens:
@@ -215,7 +232,7 @@ def mapped(folder: Path, shard: Shard) -> Tensor:
     try:
         # Copy-on-write: nothing is ever written, but PyTorch warns of memory that cannot be.
         ids = np.load(file, mmap_mode="c", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # numpy reads the header as Python's literals, and what is none raises of many classes
         raise DataError(f"{file} is damaged: copy it again, or tokenize the text again.") from error
     if ids.dtype.str not in ("<u2", "<u4") or ids.shape != (shard.n_tokens,):
         raise DataError(f"{file} has {ids.dtype} of shape {ids.shape}: copy it again, or tokenize the text again.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prunescale.errors import DataError
+from prunescale.fields import fits
 from prunescale.training.held_out import OTHER
 from prunescale.training.tokens import Domain
 
@@ -52,15 +53,15 @@ def domains_beside(file: Path, n_tokens: int) -> tuple[Domain, ...]:
 
 
 def ends_with(rows: Sequence[Any], n_tokens: int) -> bool:
-    return bool(rows) and rows[-1][1] + rows[-1][2] == n_tokens
+    return bool(rows) and all(fits(number, int) for number in rows[-1][1:]) and rows[-1][1] + rows[-1][2] == n_tokens
 
 
 def rows_of(file: Path) -> list[Any]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
-        if all(len(row) == 3 for row in rows):
+        if isinstance(rows, list) and all(isinstance(row, list) and len(row) == 3 for row in rows):
             return rows
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, RecursionError):
         pass
     raise DataError(f"{file} holds no spans: a list of [domain, first token, tokens] in JSON is needed.")
 
@@ -69,7 +70,7 @@ def domains_from(rows: Sequence[Any], n_tokens: int, file: Path) -> tuple[Domain
     """Runs as they stand in a file, checked: one behind the other, none beyond the tokens."""
     try:
         domains = tuple(Domain(str(name), int(first), int(n)) for name, first, n in rows)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{file} has spans that are none: a list of [domain, first token, tokens] is needed.") from error
     reached = 0
     for domain in domains:

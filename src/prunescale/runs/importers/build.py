@@ -14,6 +14,7 @@ from prunescale.runs.check import check
 from prunescale.runs.export import without_empty
 from prunescale.runs.importers.formula import listed
 from prunescale.runs.importers.gather import SHOWN, Curve, Faults, Measured, gather
+from prunescale.runs.importers.opening import refuse_odd
 from prunescale.runs.importers.phases import RULE, phases_of
 from prunescale.runs.importers.rows import BadRow, Source
 from prunescale.runs.importers.wishes import Plan, Wishes, plan
@@ -34,6 +35,7 @@ class Imported:
 
 def import_runs(reader: Callable[[Path], Source], path: Path, wishes: Wishes) -> Imported:
     """The runs in someone else's file. Raises StoreError for what is missing, and for bad rows unless they are to be skipped."""
+    refuse_odd(path)
     source = reader(path)
     wanted = plan(wishes, source)
     curves, faults, n_rows = gather(source, wanted)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prunescale.errors import StoreError
 from prunescale.runs.export import POINT_FIELDS, YOUNG_FIELDS, csv_header
+from prunescale.runs.importers.opening import refuse_odd
 from prunescale.runs.importers.rows import Source
 from prunescale.runs.importers.table import csv_header as header_of
 from prunescale.runs.importers.table import parquet_columns, read_table
@@ -30,6 +31,7 @@ SQLITE = b"SQLite format 3\0"
 
 def format_of(path: Path) -> str:
     """The format of what lies at a path, by its name and its beginning; what cannot be told is taken for exported runs of ours."""
+    refuse_odd(path)
     if not path.exists():
         return OURS
     if path.is_dir():
@@ -68,6 +70,7 @@ def _of_columns(columns: tuple[str, ...]) -> str:
 
 def read_ours(path: Path) -> list[Run]:
     """Exported runs, as JSON or CSV, or those of another store."""
+    refuse_odd(path)
     if path.suffix.lower() == ".csv" or (path.is_file() and _beginning(path).startswith(SQLITE.decode())):
         return read_runs(path)
     return read_json(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from prunescale.errors import StoreError
+from prunescale.file_names import is_odd
 
 MAX_BYTES = 256 * 2**20
 """Of a file that has to be read whole."""
@@ -15,9 +16,16 @@ MAX_LINE = 2**20
 """Characters."""
 
 
+def refuse_odd(path: Path) -> None:
+    """Raise StoreError for a pipe and the like, which cannot be read more than once."""
+    if is_odd(path):
+        raise StoreError(f"{path} is no ordinary file, and it is read more than once: copy it to a file.")
+
+
 @contextmanager
 def text_file(path: Path) -> Iterator[TextIO]:
     """The file, open as UTF-8 text, a byte order mark taken off. Errors while it is read are told as ours."""
+    refuse_odd(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield file
@@ -30,8 +38,9 @@ def text_file(path: Path) -> Iterator[TextIO]:
 def whole_json(path: Path) -> Any:
     """The content of a JSON file of at most MAX_BYTES."""
     with text_file(path) as file:
-        text = file.read(MAX_BYTES + 1)
-    if len(text) > MAX_BYTES:
+        is_too_large = path.stat().st_size > MAX_BYTES
+        text = "" if is_too_large else file.read()
+    if is_too_large:
         raise StoreError(f"{path} is larger than {MAX_BYTES // 2**20} MiB, too large for what it should be.")
     return parsed_json(text, str(path))
 

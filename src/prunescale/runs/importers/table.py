@@ -1,6 +1,7 @@
 """Tables: CSV, JSONL (an object a line) and Parquet. The format says nothing but the names of the columns."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -41,8 +42,10 @@ def csv_header(path: Path) -> tuple[str, ...]:
     if header is None:
         raise StoreError(f"{path} is empty: a first line with the names of the columns is needed.")
     names = tuple(name.strip() for name in header[1])
+    if len(names) > MAX_COLUMNS:
+        raise StoreError(f"{path} has {len(names):,} columns; more than {MAX_COLUMNS:,} are no table of measurements.")
     # An unnamed column is what a data frame makes of its row numbers.
-    if twice := [name for name in names if name and names.count(name) > 1]:
+    if twice := [name for name, n in Counter(names).items() if name and n > 1]:
         raise StoreError(f"{path} has two columns called {twice[0]!r}: rename one.")
     return names
 

@@ -1,5 +1,6 @@
 """Event files of TensorBoard: each folder that holds some is a run, each tag a column, each step a row."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def _add(file: Path, steps: Steps) -> list[str]:
     """
     with needed("tensorboard", "tensorboard", "TensorBoard's event files"):
         from tensorboard.compat.proto.event_pb2 import Event
-    last: dict[str, int] = {tag: step for step, values in sorted(steps.items()) for tag in values}
+    of_tag: dict[str, list[int]] = defaultdict(list)  # rising
+    for step, values in sorted(steps.items()):
+        for tag in values:
+            of_tag[tag].append(step)
     n_bytes = n_events = 0
     for record in _records(file):
         try:
@@ -66,10 +70,9 @@ def _add(file: Path, steps: Steps) -> list[str]:
             raise StoreError(f"{file} is damaged: its event {n_events + 1} cannot be read.") from error
         n_bytes, n_events = n_bytes + len(record) + FRAME, n_events + 1
         for tag, value in _scalars(event):
-            if event.step <= last.get(tag, -1):
-                _forget(steps, tag, event.step)
+            _forget(steps, tag, of_tag[tag], event.step)
             steps.setdefault(event.step, {})[tag] = value
-            last[tag] = event.step
+            of_tag[tag].append(event.step)
         if len(steps) > MAX_ROWS:
             raise StoreError(f"{file} has more than {MAX_ROWS:,} steps.")
     if n_bytes < file.stat().st_size:
@@ -109,8 +112,10 @@ def _of_tensor(tensor: Any) -> float | None:
         return None
 
 
-def _forget(steps: Steps, tag: str, from_step: int) -> None:
-    for step in [step for step in steps if step >= from_step]:
+def _forget(steps: Steps, tag: str, of_tag: list[int], from_step: int) -> None:
+    """Each step of a tag is forgotten once at most, so that a log which goes back at every event takes no longer to read."""
+    while of_tag and of_tag[-1] >= from_step:
+        step = of_tag.pop()
         steps[step].pop(tag, None)
         if not steps[step]:
             del steps[step]

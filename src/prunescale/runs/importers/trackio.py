@@ -88,6 +88,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     mode = "mode=ro&immutable=1" if at_rest else "mode=ro"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
     connection.execute("PRAGMA trusted_schema = OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * MAX_LINE)  # a column may be an expression, of any size
     return connection
 
 
