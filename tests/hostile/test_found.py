@@ -286,7 +286,6 @@ def test_the_state_of_a_checkpoint(tmp_path, change):
     assert damage_of(tmp_path).startswith("state.json")
 
 
-@pytest.mark.xfail(strict=True, reason="the store takes JSON out of its columns without looking")
 @pytest.mark.parametrize(
     "change",
     [

@@ -15,21 +15,11 @@ NEEDED = {"table-parquet": "pyarrow", "text-parquet": "pyarrow", "saved-dataset"
     "gguf": "gguf",
 }
 N_INPUTS = {"model-weights": 5, "gguf": 3, "tokenizer": 10, "tokenizer-config": 10, "config": 40}
-KNOWN: dict[str, str] = {
-    "store": "the store takes JSON out of its columns without looking: see docs/hostile_input.md",
-}
 
 
-@pytest.mark.parametrize("name", [name for name in TARGETS if name not in KNOWN])
+@pytest.mark.parametrize("name", TARGETS)
 def test_an_input_is_read_or_refused_in_one_line(name, tmp_path):
     assert failures_of(name, tmp_path) == {}
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_readers_with_a_known_failure(name, tmp_path):
-    failures = failures_of(name, tmp_path)
-    if failures:
-        pytest.xfail(f"{KNOWN[name]}: {failures}")
 
 
 def failures_of(name, folder):

@@ -33,7 +33,9 @@ NO_SIDE_FILES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLIT
 def connect(path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """A connection without transactions of its own. mode: rw for a file that is there, rwc to make one."""
     address = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=busy_seconds, isolation_level=None)
+    connection = sqlite3.connect(address, uri=True, timeout=busy_seconds, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema = OFF")  # a file of a stranger's may have views and triggers of its own
+    return connection
 
 
 def keep_a_log(connection: sqlite3.Connection, path: Path) -> None:

@@ -207,7 +207,8 @@ class Store:
             rows = self._connection.execute(
                 f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE {condition} ORDER BY id", tuple(bases)
             )
-            return tuple(_run(row, ()) for row in rows)
+            with _damage_told(self.path):
+                return tuple(_run(row, ()) for row in rows)
 
     def values_of_runs(self, expressions: Collection[str], condition: str = "TRUE", values: Sequence[Any] = ()) -> list[Any]:
         """These SQL expressions over the points of each run for which a condition holds; runs without such points are left out."""
@@ -315,9 +316,10 @@ class Store:
             run_rows = self._connection.execute(select_runs, values).fetchall()
             point_rows = self._connection.execute(select_points, values).fetchall()
         points = defaultdict[str, list[Point]](list)
-        for run_id, *point in point_rows:
-            points[run_id].append(_point(point))
-        return tuple(_run(row, tuple(points[row[0]])) for row in run_rows)
+        with _damage_told(self.path):
+            for run_id, *point in point_rows:
+                points[run_id].append(_point(point))
+            return tuple(_run(row, tuple(points[row[0]])) for row in run_rows)
 
     def _has_twin(self, run: Run) -> bool:
         """Whether a run is here that differs in its id and date alone. Without a measured time two trainings might end the same."""
@@ -387,13 +389,28 @@ def _point_row(run_id: str, position: int, point: Point) -> dict[str, Any]:
 
 def _point(row: Any) -> Point:
     n_tokens, loss, learning_rate, phase, seconds, domains = row
+    if type(n_tokens) is not int or type(loss) is not float:  # SQLite takes text in a column of numbers
+        raise TypeError(f"a measurement of {loss!r} at {n_tokens!r} tokens")
     return Point(n_tokens, loss, learning_rate, phase, seconds, {} if domains == "{}" else json.loads(domains))
 
 
 def _run(row: Any, points: tuple[Point, ...]) -> Run:
     values = dict(zip(RUN_COLUMNS, row, strict=True))
     values |= {column: json.loads(values[column]) for column in JSON_COLUMNS}
+    if not all(isinstance(values[column], dict) for column in ("recipe", "versions", "inputs")):
+        raise TypeError(f"run {values['id']!r} has a recipe, versions or inputs that are no object")
     return Run(**values | {"n_params_left": tuple((begin, left) for begin, left in values["n_params_left"])}, points=points)
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """What a column holds that we never put there, as our error."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(
+            f"{path} is damaged ({error}): `prunescale runs verify` names the run; remove it, or take a copy."
+        ) from error
 
 
 @contextmanager

@@ -42,9 +42,13 @@ def verify(store: Store) -> Verified:
         n_runs += 1
         try:
             run = store.get(id)
+        except StoreError as error:  # a damaged page; JSON of something else
+            faults.append(f"Run {id!r} cannot be read: {error}")
+            continue
+        try:
             check(run)
             found = (*figures(run), ("bits_per_byte", store.curve_end_in_bits(id), run.bits_per_byte))
-        except (StoreError, ValueError, TypeError, KeyError, AttributeError) as error:  # a damaged page; JSON of something else
+        except (StoreError, ValueError, TypeError, KeyError, AttributeError) as error:
             faults.append(str(error) if isinstance(error, StoreError) else f"Run {id!r} cannot be read: {error}.")
             continue
         n_points += len(run.points)
