@@ -94,6 +94,7 @@ def show_run(run_id: str, store: str, as_json: bool) -> None:
             print_facts(facts)
             click.echo()
     domains = list(dict.fromkeys(name for point in run.points for name in point.domains))
+    beside, apart = (domains, []) if len(domains) <= MOST_COLUMNS else ([], domains)
     rows = [
         [
             f"{point.n_tokens:,}",
@@ -102,12 +103,22 @@ def show_run(run_id: str, store: str, as_json: bool) -> None:
             point.phase,
             f"{point.learning_rate:.2e}" if point.learning_rate is not None else "-",
             f"{point.seconds:.1f}" if point.seconds is not None else "-",
-            *(f"{point.domains[name]:.4f}" if name in point.domains else "-" for name in domains),
+            *(f"{point.domains[name]:.4f}" if name in point.domains else "-" for name in beside),
         ]
         for point in run.points
     ]
     bits = ["bits a byte"] if run.bytes_per_token else []
-    print_table("Loss curve", ["tokens", "loss", *bits, "phase", "learning rate", "seconds", *domains], rows)
+    print_table("Loss curve", ["tokens", "loss", *bits, "phase", "learning rate", "seconds", *beside], rows)
+    if apart:
+        ends = [(name, [point.domains[name] for point in run.points if name in point.domains]) for name in apart]
+        click.echo()
+        print_table(
+            "By domain", ["domain", "first", "last"], [[name, f"{losses[0]:.4f}", f"{losses[-1]:.4f}"] for name, losses in ends]
+        )
+
+
+MOST_COLUMNS = 6
+"""Of domains, beside a loss curve; more have a table of their own."""
 
 
 def shown(value: Any) -> str:
