@@ -21,8 +21,8 @@ DIGITS = ((21, 11), (10, 11), (0, 10))
 AT_ONCE = 2**26
 """Weights counted in one go: what that takes beside the magnitudes of the largest tensor is 0.8 GB at most."""
 
-SAMPLED = 2**20
-"""Weights that a process looks at to know about where the threshold lies."""
+EVERY = 100
+"""One of so many weights is looked at to know about where the threshold lies."""
 
 
 def magnitude_threshold(
@@ -63,11 +63,12 @@ def narrowed(
 def bracket(magnitudes: Callable[[], Iterator[Tensor]], n_below: int, device: torch.device, group: Any) -> Tensor:
     """Two magnitudes, (2,), around the wanted one, very likely. Over processes they are the lowest and the highest of what each finds
     for its own shards, since the rank of all lies between theirs."""
-    numbers = [size.numel() for size in magnitudes()]
-    n_weights = total(torch.tensor(sum(numbers), device=device), group)
-    every = max(1, sum(numbers) // SAMPLED)
-    sample = torch.cat([size.flatten()[::every].clone() for size in magnitudes()]).sort().values
-    n, share = len(sample), n_below / n_weights
+    parts, n_local = [], 0
+    for size in magnitudes():
+        parts.append(size.flatten()[::EVERY].clone())  # a view would keep all of the magnitudes
+        n_local += size.numel()
+    sample = torch.cat(parts).sort().values
+    n, share = len(sample), n_below / total(torch.tensor(n_local, device=device), group)
     margin = 5 * math.sqrt(n * share * (1 - share)) + 1  # standard errors of a rank in a sample
     none = [torch.inf, -torch.inf]  # of a process without weights
     places = [max(0, int(n * share - margin)), min(n - 1, math.ceil(n * share + margin))]
