@@ -28,6 +28,10 @@ class TrainingError(PrunescaleError):
     """Training that cannot go on, such as a loss that is not a number."""
 
 
+class TrainingStopped(PrunescaleError):
+    """A training that was asked to stop before its end. It goes on from its checkpoint, where it has a folder."""
+
+
 class RecipeError(PrunescaleError):
     """A recipe with a missing, unknown or impossible entry."""
 

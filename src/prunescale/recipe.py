@@ -276,7 +276,7 @@ class Recipe:
         """The recipe in a file (given as a Path) or in a text (given as a str)."""
         where = str(source) if isinstance(source, Path) else "the recipe"
         try:
-            text = _text_of(source) if isinstance(source, Path) else source
+            text = text_of(source) if isinstance(source, Path) else source
             return cls.from_dict(tomllib.loads(text))
         except OSError as error:
             raise RecipeError(f"No recipe can be read at {where} ({error.strerror}): give the path of a TOML file.") from error
@@ -348,7 +348,7 @@ MAX_CHARACTERS = 2**20
 """Of a recipe's file."""
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
     if file.is_fifo() and file.parts[:2] not in (("/", "dev"), ("/", "proc")):  # where nobody writes, nothing would ever come
         raise RecipeError("this is a pipe: give the path of a TOML file, or /dev/stdin.")
     with file.open(encoding="utf-8") as stream:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunescale.errors import TrainingError
+from prunescale.errors import TrainingError, TrainingStopped
 from prunescale.recipe import TrainRecipe
 from prunescale.runs import Point
 from prunescale.training import Machine, Progress, RunFolder, Tokens, train_
@@ -18,6 +18,8 @@ from tests.training.runs_apart import IDS, RECIPE, model_of, run
 
 SCRIPT = Path(__file__).with_name("runs_apart.py")
 CPU = torch.device("cpu")
+EACH_TIME = Machine(CPU, save_seconds=0)
+"""A machine that saves whenever it looks."""
 
 
 def killed_at(step, folder, variant):
@@ -60,18 +62,30 @@ def stopped(folder, at):
         train(folder, stop)
 
 
-def train(folder, step=lambda n_tokens: None, note=lambda sentence: None, **entries):
+def train(folder, step=lambda n_tokens: None, note=lambda sentence: None, machine=EACH_TIME, **entries):
     model = model_of(tied=True, zeros=False)
     curve = train_(
         model,
         Tokens(IDS, None),
         Tokens(IDS[:400], None),
         TrainRecipe(**{**RECIPE, **entries}),
-        machine=Machine(CPU, save_seconds=0),
+        machine=machine,
         folder=folder and RunFolder(folder, {"recipe_hash": "abc"}),
         progress=Progress(step=step, note=note),
     )
     return curve
+
+
+def asked_to_stop(folder, at, **entries):
+    """The training stops by itself after so many steps, those of branches counted."""
+    taken = []
+
+    def should_stop():
+        taken.append(None)
+        return len(taken) == at
+
+    with pytest.raises(TrainingStopped, match=r"Stopped after [\d,]+ tokens, as asked"):
+        train(folder, machine=Machine(CPU, save_seconds=1e9, should_stop=should_stop), **entries)
 
 
 def facts(curve):
@@ -95,6 +109,31 @@ def test_in_the_middle_of_a_branch(tmp_path, monkeypatch):
         train(tmp_path / "run")
     monkeypatch.setattr(Step, "__call__", take)
     assert facts(train(tmp_path / "run")) == expected
+
+
+@pytest.mark.parametrize("at", [5, 14, 16, 18, 19], ids=["trunk", "where a branch leaves", "branch", "its end", "after it"])
+def test_asked_to_stop_it_keeps_a_checkpoint_and_goes_on_as_if_it_had_not(tmp_path, at):
+    expected = facts(train(None))
+    asked_to_stop(tmp_path / "run", at)
+    (checkpoint,) = RunFolder(tmp_path / "run", {"recipe_hash": "abc"}).checkpoints()
+    assert checkpoint.name == f"step-{min(at, 14) if at < 19 else 15:08}"
+    assert facts(train(tmp_path / "run")) == expected
+
+
+def test_asked_to_stop_after_its_last_step_it_has_ended(tmp_path):
+    expected = facts(train(None))
+    n_steps = expected[-1][0] // 64
+    last = [False]
+
+    def step(n_tokens):
+        last[0] = n_tokens == 64 * n_steps
+
+    machine = Machine(CPU, should_stop=lambda: last[0])
+    assert facts(train(tmp_path / "run", step, machine=machine)) == expected
+
+
+def test_asked_to_stop_without_a_folder_it_stops():
+    asked_to_stop(None, 5)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path):

@@ -15,7 +15,15 @@ def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
 
     Raises ModelError where there is no such tokenizer."""
     tokenizer = tokenizer_at(recipe.tokenizer)
-    config = LlamaConfig(
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(recipe.init_seed)
+        model: Any = LlamaForCausalLM(config_from(recipe, tokenizer)).float().eval()
+    return Checkpoint(f"llama-{recipe.layers}x{recipe.hidden_size}", model, tokenizer)
+
+
+def config_from(recipe: ModelRecipe, tokenizer: Any) -> LlamaConfig:
+    """The configuration of a Llama of these sizes."""
+    return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.ffn_size,
@@ -30,10 +38,6 @@ def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=None,
     )
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        torch.manual_seed(recipe.init_seed)
-        model: Any = LlamaForCausalLM(config).float().eval()
-    return Checkpoint(f"llama-{recipe.layers}x{recipe.hidden_size}", model, tokenizer)
 
 
 def tokenizer_at(path: str) -> Any:

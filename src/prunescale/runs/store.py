@@ -139,6 +139,14 @@ class Store:
                     raise StoreError(f"Run {run.id!r} is already in {self.path}: nothing was added; remove it there first.")
                 self._put(run)
 
+    def add_unless_done(self, run: Run) -> bool:
+        """Keep a run, unless one of its recipe is here; whether it was kept. Of several processes that do so at once, one does."""
+        check(run)
+        with self._transaction():
+            if is_new := run.recipe_hash is None or not self._select("recipe_hash = ?", [run.recipe_hash]):
+                self._put(run)
+        return is_new
+
     def merge(self, others: Sequence["Store"]) -> Merged:
         """Put the runs of other stores into this one, all of them or, after an error, none; how many were new, and how many were known.
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
 
-from prunescale.errors import TrainingError
+from prunescale.errors import TrainingError, TrainingStopped
 from prunescale.models import shape_of
 from prunescale.recipe import SparseRecipe, TrainRecipe
 from prunescale.runs import Phase, Point
@@ -39,13 +39,15 @@ LOOKED_AT_EVERY = 16
 class Machine:
     """What a training runs on, which does not change what comes out but for rounding. ranks: the processes that share it. part_tokens: of
     this process's rows of a batch, at most so many tokens are computed at once, for memory; all if None. recompute: blocks anew in
-    the backward pass, for memory too. save_seconds: between checkpoints."""
+    the backward pass, for memory too. save_seconds: between checkpoints. should_stop: asked after each step (by several processes,
+    after each 16); where it says so, a checkpoint is written and TrainingStopped raised."""
 
     device: torch.device
     ranks: Ranks = ALONE
     part_tokens: int | None = None
     recompute: bool = False
     save_seconds: float = 600.0
+    should_stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def train_(
     weights: the Hugging Face folder of those of a model that is spread over processes and has come without. folder: where
     measurements and checkpoints are kept; a training that was begun there goes on from its last checkpoint.
 
-    Raises DataError for too little text, TrainingError where there are no zeros to keep, and where a loss or a gradient is not a number.
+    Raises DataError for too little text, TrainingError where there are no zeros to keep, and where a loss or a gradient is not a number,
+    TrainingStopped where the machine says so.
     """
     progress, ranks, device = progress or Progress(), machine.ranks, machine.device
     schedule, batch_tokens = schedule_of(recipe), recipe.batch_tokens
@@ -162,11 +165,33 @@ def train_(
         for number in range(cooldown.start + 1, cooldown.end + 1):
             set_rate_(state.optimizer, cooldown.learning_rate(number))
             result = update(rows(number))
+            if stops(number):  # the branch is begun anew from the checkpoint, which is that of the trunk
+                state.restore_(trunk, cooldown.start)
+                stopped(cooldown.start)
         looked_at(result, cooldown.end)
         branch_clock.stop()
         measured(cooldown.end, "annealed", cooldown.learning_rate(cooldown.end), branch_clock.seconds)
         branch_seconds[0] += branch_clock.seconds - clock.seconds
         state.restore_(trunk, cooldown.start)
+
+    def branched(number: int) -> None:
+        for cooldown in schedule.branching.get(number, ()):
+            if not is_known(cooldown.end, "annealed"):
+                cooled_down(cooldown)
+
+    def saved(number: int) -> None:
+        if folder:
+            folder.save(state, Position(number, clock.seconds, branch_seconds[0], tuple(left)))
+
+    def stops(number: int) -> bool:
+        """Whether to stop here. Several processes have to agree, and talk about it now and then."""
+        if ranks.n == 1:
+            return machine.should_stop()
+        return number % LOOKED_AT_EVERY == 0 and ranks.same(machine.should_stop())
+
+    def stopped(number: int) -> NoReturn:
+        saved(number)
+        raise TrainingStopped(f"Stopped after {number * batch_tokens:,} tokens, as asked.")
 
     with fast_attention(device):
         measured(0, "before", 0.0, 0.0)
@@ -175,7 +200,8 @@ def train_(
             update = made_ready(step, rows(position.step + 1), is_recorded=is_recorded(recipe, machine))
         progress.begin(position.step * batch_tokens, flops_per_token(model, recipe))
         wanted, branching = set(measured_steps(recipe)), schedule.branching
-        saved = time.monotonic()
+        last_saved = time.monotonic()
+        branched(position.step)  # where it was stopped in one
         clock.start()
         for number in range(position.step + 1, schedule.n_steps + 1):
             set_rate_(state.optimizer, schedule.learning_rate(number))
@@ -183,20 +209,20 @@ def train_(
             if pruner and number in pruner.at:
                 left.append((number * batch_tokens, pruner.prune_(number)))
             progress.step(number * batch_tokens)
-            if not (number % LOOKED_AT_EVERY == 0 or number in wanted or number in branching or number == schedule.n_steps):
+            is_last, stopping = number == schedule.n_steps, stops(number)
+            if not (number % LOOKED_AT_EVERY == 0 or number in wanted or number in branching or is_last or stopping):
                 continue
             looked_at(result, number)
             clock.stop()
             if number in wanted:
                 measured(number, schedule.phase(number), schedule.learning_rate(number), clock.seconds)
-            for cooldown in branching.get(number, ()):
-                if not is_known(cooldown.end, "annealed"):
-                    cooled_down(cooldown)
-            due = ranks.same(time.monotonic() - saved > machine.save_seconds) or number == schedule.n_steps
-            if folder and due:
-                folder.save(state, Position(number, clock.seconds, branch_seconds[0], tuple(left)))
-                saved = time.monotonic()
-            if number < schedule.n_steps:
+            if stopping and not is_last:
+                stopped(number)
+            branched(number)
+            if ranks.same(time.monotonic() - last_saved > machine.save_seconds) or is_last:
+                saved(number)
+                last_saved = time.monotonic()
+            if not is_last:
                 clock.start()
     model.eval()
     points.sort(key=lambda point: (point.n_tokens, point.phase == "annealed"))
