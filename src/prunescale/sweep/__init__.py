@@ -1,6 +1,29 @@
-"""Recipes run: one so far, many later."""
+"""Recipes run: one, or all those of a study, here or on many machines."""
 
+from prunescale.sweep.driver import Entry, Settings, entries_of, sweep
+from prunescale.sweep.engines import Engine, InProcess, Pending, Processes
+from prunescale.sweep.job import Job, Outcome, carry_out
 from prunescale.sweep.one import held_out_loss, record, refuse_long_sequences, run_recipe
+from prunescale.sweep.study import Planned, Study
 from prunescale.training import Progress
 
-__all__ = ["Progress", "held_out_loss", "record", "refuse_long_sequences", "run_recipe"]
+__all__ = [
+    "Engine",
+    "Entry",
+    "InProcess",
+    "Job",
+    "Outcome",
+    "Pending",
+    "Planned",
+    "Processes",
+    "Progress",
+    "Settings",
+    "Study",
+    "carry_out",
+    "entries_of",
+    "held_out_loss",
+    "record",
+    "refuse_long_sequences",
+    "run_recipe",
+    "sweep",
+]

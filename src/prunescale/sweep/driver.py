@@ -1,0 +1,208 @@
+"""A sweep: the runs of a study, done by an engine, each put into the store when it has ended.
+
+The store says what is done, and the folder of the sweep what is under way, so a sweep that was stopped or killed at any moment goes
+on when it is started again. Only the driver writes to the store.
+
+    driver.lock     held by the driver, which the system takes from one that is killed
+    stop            there, jobs are asked to stop at a checkpoint
+    <recipe hash>/  a run: see job.py; and failures.json, why it has failed so far
+"""
+
+import fcntl
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from prunescale.errors import TrainingError
+from prunescale.runs import Store
+from prunescale.sweep.engines import Engine, Pending
+from prunescale.sweep.job import Job, Outcome, is_held
+from prunescale.sweep.study import Planned, Study
+from prunescale.training.resume import write_whole
+
+LOOKED_EVERY = 0.1
+"""Seconds from one look at the jobs under way to the next."""
+
+Stage = Literal["waiting", "running", "done", "stopped", "failed"]
+
+
+@dataclass
+class Entry:
+    """A run of the study and where it stands. stopped: before its end, with a checkpoint to go on from. known: it was in the store before
+    the sweep began. reason: of the last failure. loss: the last measured one of a run that is done."""
+
+    run: Planned
+    folder: Path
+    stage: Stage = "waiting"
+    known: bool = False
+    failures: int = 0
+    reason: str = ""
+    loss: float | None = None
+    pending: Pending | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """job: what each of the sweep's jobs is given (see `Job`). retries: of a job that failed. seconds: after which all stop."""
+
+    job: dict[str, Any]
+    retries: int = 2
+    seconds: float | None = None
+    keep_checkpoints: bool = False
+
+
+def sweep(
+    study: Study,
+    store: str | Path,
+    folder: str | Path,
+    engine: Engine,
+    settings: Settings,
+    look: Callable[[Sequence[Entry]], None] = lambda entries: None,
+) -> list[Entry]:
+    """Do what a study asks for and is not in the store, and come back with where each of its runs stands.
+
+    folder: for the runs under way. look: is called now and then with all entries. After an interrupt or SIGTERM, jobs are asked to
+    stop at a checkpoint, and after another they are ended at once. A job that is refused, for a reason that stays, is not tried
+    again; one that fails is, after the others. Raises TrainingError where another sweep is at work in the folder, and StoreError
+    where the store cannot be written.
+    """
+    place = Path(folder).absolute()
+    with only_one(place), Store.create(store) as runs:
+        stop_file = place / "stop"
+        stop_file.unlink(missing_ok=True)
+        until = None if settings.seconds is None else time.time() + settings.seconds
+        common = Job({}, "", str(stop_file), until=until, **settings.job)
+        entries = entries_of(study, runs, place)
+        waiting = [entry for entry in entries if entry.stage != "done"]
+        for entry in waiting:
+            entry.stage = "waiting"
+
+        def under_way() -> list[Entry]:
+            return [entry for entry in entries if entry.pending]
+
+        def filled() -> None:
+            while waiting and len(under_way()) < engine.n_slots and not common.should_stop:
+                entry = waiting.pop(0)
+                if runs.find(entry.run.recipe.hash):  # by another sweep, meanwhile
+                    entry.stage = "done"
+                    continue
+                entry.stage = "running"
+                look(entries)
+                entry.pending = engine.start(replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder)))
+
+        def collected() -> None:
+            for entry in under_way():
+                assert entry.pending
+                if outcome := entry.pending.outcome():
+                    entry.pending = None
+                    settled(entry, outcome)
+                    look(entries)
+
+        def settled(entry: Entry, outcome: Outcome) -> None:
+            if outcome.run:
+                runs.add_unless_done(outcome.run)
+                entry.stage, entry.loss = "done", outcome.run.loss
+                (entry.folder / "failures.json").unlink(missing_ok=True)
+                if not settings.keep_checkpoints:
+                    shutil.rmtree(entry.folder / "training", ignore_errors=True)
+            elif outcome.state == "stopped":
+                entry.stage = "stopped"
+            else:
+                entry.stage, entry.reason, entry.failures = "failed", outcome.reason, entry.failures + 1
+                told_of_failure(entry)
+                if outcome.state == "failed" and entry.failures <= settings.retries:
+                    entry.stage = "waiting"
+                    waiting.append(entry)
+
+        try:
+            with interrupts_ask(stop_file):
+                while (waiting and not common.should_stop) or under_way():
+                    filled()
+                    collected()
+                    if under_way():
+                        look(entries)
+                        time.sleep(LOOKED_EVERY)
+        finally:
+            for entry in under_way():
+                assert entry.pending
+                entry.pending.kill()
+            stop_file.unlink(missing_ok=True)
+        return entries
+
+
+def entries_of(study: Study, store: Store | None, folder: str | Path) -> list[Entry]:
+    """Where each run of a study stands, whoever is at it."""
+    known = {run["recipe_hash"]: run["loss"] for run in store.summaries()} if store else {}
+    entries = []
+    for run in study.runs:
+        entry = Entry(run, Path(folder) / run.recipe.hash)
+        failures = failures_of(entry)
+        entry.failures, entry.reason = len(failures), failures[-1] if failures else ""
+        if run.recipe.hash in known:
+            entry.stage, entry.known, entry.loss = "done", True, known[run.recipe.hash]
+        elif is_held(entry.folder / "lock"):
+            entry.stage = "running"
+        elif failures:
+            entry.stage = "failed"
+        elif (entry.folder / "training").exists():
+            entry.stage = "stopped"
+        entries.append(entry)
+    return entries
+
+
+def failures_of(entry: Entry) -> list[str]:
+    """Why a run has failed so far, a line each."""
+    try:
+        return [str(reason) for reason in json.loads((entry.folder / "failures.json").read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def told_of_failure(entry: Entry) -> None:
+    entry.folder.mkdir(parents=True, exist_ok=True)
+    write_whole(entry.folder / "failures.json", json.dumps([*failures_of(entry), entry.reason]))
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Raises TrainingError where another process is inside with the same folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "driver.lock", "w")  # noqa: SIM115 - until the end of this
+    except OSError as error:
+        raise TrainingError(f"No sweep can work in {folder} ({error.strerror}): name another --folder.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TrainingError(
+                f"Another sweep is at work in {folder}: wait for it, look at it with `prunescale sweep status`, or name another --folder."
+            ) from error
+        yield
+
+
+@contextmanager
+def interrupts_ask(stop_file: Path) -> Iterator[None]:
+    """Inside, the first interrupt from the keyboard or SIGTERM makes the file by which jobs are asked to stop; another interrupt is
+    one. In another thread than the first of the process, which signals do not reach, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(*_: Any) -> None:
+        stop_file.touch()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {sign: signal.signal(sign, ask) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)

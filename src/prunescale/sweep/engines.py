@@ -1,0 +1,158 @@
+"""Where the jobs of a sweep are done: in this process, or in processes of their own on this machine. Ray and Slurm have files of their own.
+
+An engine starts jobs and says how they ended. It decides nothing: which job, how often, and what becomes of the result is the driver's.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from prunescale.sweep.job import Job, Outcome, carry_out, kept_result
+from prunescale.training import Progress
+
+
+class Pending(Protocol):
+    """A job that was started."""
+
+    def outcome(self) -> Outcome | None:
+        """How it ended, None while it is under way. Raises nothing: what was lost is a failed outcome with its reason."""
+        ...
+
+    def kill(self) -> None:
+        """End it now, without a checkpoint."""
+        ...
+
+
+class Engine(Protocol):
+    """n_slots: how many jobs it can be given at once."""
+
+    n_slots: int
+
+    def start(self, job: Job) -> Pending: ...
+
+    def close(self) -> None:
+        """Give back what it holds. Jobs under way are ended."""
+        ...
+
+
+class Ended:
+    """A job that had ended when it came back."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def outcome(self) -> Outcome:
+        return self._outcome
+
+    def kill(self) -> None:
+        pass
+
+
+class InProcess:
+    """One job after the other, here."""
+
+    n_slots = 1
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress
+
+    def start(self, job: Job) -> Pending:
+        return Ended(carry_out(job, self.progress))
+
+    def close(self) -> None:
+        pass
+
+
+class Processes:
+    """A process a job, so many at a time, each with its share of this machine's GPUs or cores. A job of several processes is started by
+    torchrun."""
+
+    def __init__(self, n_slots: int, gpus_per_job: int = 0) -> None:
+        self.n_slots = n_slots
+        self.free = [tuple(range(slot * gpus_per_job, (slot + 1) * gpus_per_job)) for slot in range(n_slots)]
+
+    @classmethod
+    def on_this_machine(cls, n_workers: int | None, n_processes: int, device: str) -> "Processes":
+        """As many as there are GPUs for, or so many; on a CPU one for each two cores."""
+        n_gpus = torch.cuda.device_count() if device != "cpu" else 0
+        most = n_gpus // n_processes if n_gpus else max(1, (os.cpu_count() or 1) // 2)
+        n_slots = max(1, min(most, n_workers or most)) if n_gpus else n_workers or most
+        return cls(n_slots, n_processes if n_gpus else 0)
+
+    def start(self, job: Job) -> Pending:
+        return Process(self, self.free.pop(0), job)
+
+    def close(self) -> None:
+        pass
+
+
+class Process:
+    """A job in a process of its own, out of reach of the terminal's Ctrl-C, which is the driver's."""
+
+    def __init__(self, engine: Processes, gpus: tuple[int, ...], job: Job) -> None:
+        self.engine, self.gpus, self.folder = engine, gpus, Path(job.folder)
+        self.ended: Outcome | None = None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // engine.n_slots))}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible(gpus)))
+        self.log = open(self.folder / "log.txt", "ab")  # noqa: SIM115 - as long as the process
+        self.process = subprocess.Popen(
+            command_of(replace(job, driver=os.getpid())),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+
+    def outcome(self) -> Outcome | None:
+        if self.ended is None and self.process.poll() is not None:
+            self.log.close()
+            self.engine.free.append(self.gpus)
+            self.ended = outcome_of(self.folder, self.process.returncode)
+        return self.ended
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def visible(gpus: tuple[int, ...]) -> list[str]:
+    """Names of GPUs, of which the environment may show some only."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = named.split(",") if named else []
+    return [names[gpu] if gpu < len(names) else str(gpu) for gpu in gpus]
+
+
+def command_of(job: Job) -> list[str]:
+    """A process that does a job: see worker.py."""
+    file = Path(job.folder) / "job.json"
+    file.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.n_processes}"]
+    return [sys.executable, *(torchrun if job.n_processes > 1 else []), "-m", "prunescale.sweep.worker", str(file)]
+
+
+def outcome_of(folder: Path, code: int) -> Outcome:
+    """What a process has left behind that ended with this code."""
+    file = folder / "outcome.json"
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+        found = Outcome(**told)
+    except (OSError, ValueError, TypeError):
+        if code == 0 and (kept := kept_result(folder)):
+            return kept
+        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        return Outcome("failed", reason=f"The process ended with {how}; what it said is in {folder / 'log.txt'}.")
+    if found.state == "done":
+        return kept_result(folder) or Outcome("failed", reason=f"{folder / 'result.json'} cannot be read.")
+    return found

@@ -1,0 +1,217 @@
+"""One run of a sweep, carried out in a folder of its own by whichever process it falls to.
+
+    training/       measurements and checkpoints (see training/resume.py)
+    status.json     how far it is, for whoever looks
+    result.json     the record of the run, when it has ended
+    model/          the trained model, where the study keeps them
+    lock            held by the process that is at it, which the system takes from a process that is killed
+
+A job is plain content, so that it reaches another process or machine as JSON. The folder must be reached from there under the same path.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from prunescale.errors import PrunescaleError, TrainingStopped, in_one_line
+from prunescale.models import save
+from prunescale.recipe import Recipe
+from prunescale.runs import Point, Run, read_json, runs_to_json
+from prunescale.sweep.one import run_recipe
+from prunescale.training import Machine, Progress, ranks_of_torchrun
+from prunescale.training.resume import write_whole
+
+TOLD_EVERY = 0.5
+"""Seconds from one status to the next."""
+
+State = Literal["done", "stopped", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do, and where. recipe: as `Recipe.to_dict` gives it. n_processes: that share the model, a GPU each. It stops at a
+    checkpoint at `until` (Unix time), where there is a `stop_file`, and where the process `driver` of this machine is gone.
+    save_model: keep the trained model."""
+
+    recipe: dict[str, Any]
+    folder: str
+    stop_file: str
+    device: str = "auto"
+    n_processes: int = 1
+    until: float | None = None
+    driver: int | None = None
+    save_model: bool = False
+    checkpoint_minutes: float = 10.0
+    part_tokens: int | None = None
+    recompute: bool = False
+
+    @property
+    def should_stop(self) -> bool:
+        is_late = self.until is not None and time.time() >= self.until
+        return is_late or Path(self.stop_file).exists() or (self.driver is not None and not is_alive(self.driver))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended. done: with the record of its run. stopped: at a checkpoint, as it was asked to. refused: for a reason that will be
+    the same when it is tried again. failed: for another, such as a process that was killed."""
+
+    state: State
+    run: Run | None = None
+    reason: str = ""
+
+
+def carry_out(job: Job, progress: Progress | None = None) -> Outcome:
+    """Do a job in this process, or this process's part of it under torchrun, and come back with how it ended; only what interrupts a
+    process, such as KeyboardInterrupt, is raised. A job that is done already is not done again."""
+    folder = Path(job.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / "lock", is_wanted=int(os.environ.get("RANK", "0")) == 0):
+            return kept_result(folder) or trained(job, folder, progress or Progress())
+    except TrainingStopped as stop:
+        return Outcome("stopped", reason=str(stop))
+    except PrunescaleError as error:
+        return Outcome("refused", reason=str(error))
+    except Exception as error:  # a process that does many jobs goes on with the next
+        return Outcome("failed", reason=f"{type(error).__name__}: {in_one_line(str(error))}")
+
+
+def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
+    if job.should_stop:
+        raise TrainingStopped("Stopped before it began.")
+    recipe = Recipe.from_dict(job.recipe)
+    status = Status(folder / "status.json", recipe.train.tokens)
+    with ranks_of_torchrun(device_of(job.device)) as (ranks, device):
+        machine = Machine(device, ranks, job.part_tokens, job.recompute, 60 * job.checkpoint_minutes, lambda: job.should_stop)
+        told = both(progress, status) if ranks.is_first else None
+        with like_a_fresh_process(device):
+            done = run_recipe(recipe, machine=machine, keep_in=folder / "training", progress=told)
+        if done is None:
+            return Outcome("done")
+        run, checkpoint = done
+        if job.save_model:
+            shutil.rmtree(folder / "model", ignore_errors=True)  # of one that was killed while it saved
+            save(checkpoint, folder / "model", dtype=checkpoint.dtype)
+        write_whole(folder / "result.json", runs_to_json((run,)))
+    return Outcome("done", run)
+
+
+@contextmanager
+def like_a_fresh_process(device: torch.device) -> Iterator[None]:
+    """What one job leaves behind is not to touch the next in the same process: torch.compile gives up after some models that went through
+    the same function, and the peak of the GPU's memory is that of the process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        yield
+    finally:
+        torch.compiler.reset()
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def kept_result(folder: Path) -> Outcome | None:
+    """What an earlier process has left when it had come to the end; None where there is nothing that can be read."""
+    try:
+        (run,) = read_json(folder / "result.json")
+    except (PrunescaleError, ValueError):
+        return None
+    return Outcome("done", run)
+
+
+def device_of(name: str) -> torch.device:
+    return torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def locked(file: Path, *, is_wanted: bool = True) -> Iterator[None]:
+    """Wait until no other process is at it: one that was left alone stops at its next step."""
+    if not is_wanted:
+        yield
+        return
+    with open(file, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process is at the run that this lock belongs to."""
+    try:
+        with open(lock) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+class Status:
+    """Writes to a file how far a training is, for other processes to read."""
+
+    def __init__(self, file: Path, n_tokens: int) -> None:
+        self.file = file
+        self.content: dict[str, Any] = {"stage": "loading", "of_tokens": n_tokens, "n_tokens": 0}
+        self.began, self.n_before, self.told = time.monotonic(), 0, 0.0
+        self.tell()
+
+    def tell(self) -> None:
+        self.content["time"], self.told = time.time(), time.monotonic()
+        beside = self.file.with_suffix(".unfinished")
+        beside.write_text(json.dumps(self.content), encoding="utf-8")  # no fsync: of no use after a crash
+        beside.replace(self.file)
+
+    def stage(self, words: str) -> None:
+        self.content["stage"] = words
+        self.tell()
+
+    def begin(self, n_tokens: int, flops_per_token: float) -> None:
+        self.began, self.n_before = time.monotonic(), n_tokens
+        self.content["n_tokens"] = n_tokens
+
+    def step(self, n_tokens: int) -> None:
+        if time.monotonic() - self.told < TOLD_EVERY:
+            return
+        seconds = time.monotonic() - self.began
+        self.content |= {"n_tokens": n_tokens, "tokens_per_second": (n_tokens - self.n_before) / seconds if seconds else None}
+        self.tell()
+
+    def point(self, point: Point) -> None:
+        self.content["loss"] = point.loss
+
+
+def both(progress: Progress, status: Status) -> Progress:
+    """Tells both."""
+
+    def told(*listeners: Callable[..., None]) -> Callable[..., None]:
+        def tell(*what: Any) -> None:
+            for listener in listeners:
+                listener(*what)
+
+        return tell
+
+    return replace(
+        progress,
+        stage=told(progress.stage, status.stage),
+        begin=told(progress.begin, status.begin),
+        step=told(progress.step, status.step),
+        point=told(progress.point, status.point),
+    )

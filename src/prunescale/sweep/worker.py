@@ -1,0 +1,20 @@
+"""A process that does one job and leaves its outcome beside it: `python -m prunescale.sweep.worker JOB.json`, also under torchrun."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from prunescale.sweep.job import Job, carry_out
+from prunescale.training.resume import write_whole
+
+
+def main(file: str) -> None:
+    job = Job(**json.loads(Path(file).read_text(encoding="utf-8")))
+    outcome = carry_out(job)
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_whole(Path(job.folder) / "outcome.json", json.dumps({"state": outcome.state, "reason": outcome.reason}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,246 @@
+"""A sweep does what is not done, tries again what failed, and goes on where it was."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prunescale.errors import StoreError, TrainingError
+from prunescale.models import load, save
+from prunescale.recipe import Recipe, TrainRecipe
+from prunescale.runs import Store
+from prunescale.sweep import (
+    InProcess,
+    Outcome,
+    Planned,
+    Processes,
+    Progress,
+    Settings,
+    Study,
+    carry_out,
+    entries_of,
+    run_recipe,
+    sweep,
+)
+from prunescale.sweep.driver import only_one
+from prunescale.training import Machine
+
+CPU = Settings({"device": "cpu"})
+
+
+@pytest.fixture
+def recipe(make_checkpoint, tmp_path):
+    """Twelve steps of 4 x 16 tokens, with a branch."""
+    (tmp_path / "train.txt").write_text("never odd or even; " * 40)
+    (tmp_path / "held-out.txt").write_text("never odd or even; " * 6)
+    train = TrainRecipe(
+        data=str(tmp_path / "train.txt"),
+        held_out=str(tmp_path / "held-out.txt"),
+        tokens=768,
+        learning_rate=0.01,
+        sequence_length=16,
+        batch_tokens=64,
+        cooldowns=(512,),
+        n_measurements=3,
+    )
+    return Recipe(base=str(save(make_checkpoint(), tmp_path / "base")), train=train)
+
+
+@pytest.fixture
+def study(recipe):
+    """Two runs that differ in the order of the data."""
+    seeds = {seed: replace(recipe, train=replace(recipe.train, seed=seed)) for seed in range(2)}
+    return Study("seeds", tuple(Planned(f"seed {seed}", each) for seed, each in seeds.items()))
+
+
+def curve(run):
+    return [(point.n_tokens, point.loss, point.phase) for point in run.points]
+
+
+def expected_of(study):
+    return {run.recipe.hash: curve(run_recipe(run.recipe, machine=Machine(torch.device("cpu")))[0]) for run in study.runs}
+
+
+def kept_in(store):
+    with Store.open(store) as runs:
+        found = runs.list()
+    assert len({run.recipe_hash for run in found}) == len(found)  # none twice
+    return {run.recipe_hash: curve(run) for run in found}
+
+
+def stages(entries):
+    return [entry.stage for entry in entries]
+
+
+class Engineered:
+    """An engine whose jobs end as they are told to: a list of outcomes for each recipe, the last of which stays."""
+
+    n_slots = 1
+
+    def __init__(self, *outcomes):
+        self.outcomes, self.jobs = list(outcomes), []
+
+    def start(self, job):
+        self.jobs.append(job)
+        return self
+
+    def outcome(self):
+        wanted = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        return carry_out(self.jobs[-1]) if wanted == "done" else wanted
+
+    def kill(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_runs_are_done_once_and_what_is_in_the_store_is_left_alone(study, tmp_path):
+    looks = []
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(), CPU, lambda seen: looks.append(stages(seen)))
+    assert stages(entries) == ["done", "done"]
+    assert not any(entry.known for entry in entries)
+    assert kept_in(tmp_path / "runs.db") == expected_of(study)
+    assert [entry.loss for entry in entries] == [points[-1][1] for points in expected_of(study).values()]
+    assert looks[0] == ["running", "waiting"]
+    assert looks[-1] == ["done", "done"]
+    assert not list((tmp_path / "s").glob("*/training"))  # checkpoints of what is done are of no use
+
+    nothing = Engineered(Outcome("failed", reason="must not be asked"))
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "another", nothing, CPU)
+    assert [(entry.stage, entry.known) for entry in entries] == [("done", True)] * 2
+
+
+def test_processes_do_the_same_side_by_side_and_keep_models(study, tmp_path):
+    settings = Settings({"device": "cpu", "save_model": True}, keep_checkpoints=True)
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", Processes(2), settings)
+    assert stages(entries) == ["done", "done"], entries
+    assert kept_in(tmp_path / "runs.db") == expected_of(study)
+    for entry in entries:
+        trained_in = load(entry.folder / "model").lineage["training"][-1]
+        assert Recipe.from_dict(trained_in["recipe"]) == entry.run.recipe
+        status = json.loads((entry.folder / "status.json").read_text())
+        assert status["of_tokens"] == 768
+        assert (entry.folder / "training").exists()
+
+
+def test_what_failed_is_tried_again_after_the_others_so_many_times(study, tmp_path):
+    lost = Outcome("failed", reason="The process ended with signal 9 (SIGKILL).")
+    engine = Engineered(lost, "done", lost, "done")
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", engine, CPU)
+    assert stages(entries) == ["done", "done"]
+    first, second = (run.recipe.to_dict() for run in study.runs)
+    assert [job.recipe for job in engine.jobs] == [first, second, first, first]
+    assert entries[0].failures == 2
+
+    engine = Engineered(lost)
+    entries = sweep(study, tmp_path / "2.db", tmp_path / "2", engine, replace(CPU, retries=1))
+    assert len(engine.jobs) == 4
+    assert stages(entries) == ["failed", "failed"]
+    assert entries[0].reason == lost.reason
+    # Whoever looks later sees it too, and another sweep tries again.
+    with Store.open(tmp_path / "2.db") as store:
+        found = entries_of(study, store, tmp_path / "2")
+    assert [(entry.stage, entry.failures, entry.reason) for entry in found] == [("failed", 2, lost.reason)] * 2
+    entries = sweep(study, tmp_path / "2.db", tmp_path / "2", InProcess(), CPU)
+    assert stages(entries) == ["done", "done"]
+    assert not list((tmp_path / "2").glob("*/failures.json"))
+
+
+def test_what_is_refused_is_not_tried_again_and_the_others_are_done(study, tmp_path):
+    wrong = replace(study.runs[0].recipe, train=replace(study.runs[0].recipe.train, data=str(tmp_path / "none.txt")))
+    mixed = Study("mixed", (Planned("wrong", wrong), *study.runs))
+    entries = sweep(mixed, tmp_path / "runs.db", tmp_path / "s", InProcess(), CPU)
+    assert stages(entries) == ["failed", "done", "done"]
+    assert entries[0].failures == 1
+    assert "none.txt" in entries[0].reason
+    assert "\n" not in entries[0].reason
+
+
+def test_stopped_in_time_it_goes_on_and_the_curves_are_the_same(study, tmp_path, monkeypatch):
+    """The clock strikes at the third step, and when it goes on, at the ninth, after a branch."""
+    from prunescale.sweep import job
+
+    now = [0.0]
+    monkeypatch.setattr(job.time, "time", lambda: now[0])
+
+    def stopping_after(step):
+        now[0] = 0.0
+        return InProcess(Progress(step=lambda n_tokens: now.__setitem__(0, 61.0 if n_tokens >= 64 * step else 0.0)))
+
+    in_a_minute = replace(CPU, seconds=60.0)
+    for step in (3, 9):
+        entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", stopping_after(step), in_a_minute)
+        assert stages(entries) == ["stopped", "waiting"]
+        assert max(path.name for path in (entries[0].folder / "training").glob("step-*")) == f"step-{step:08}"
+        now[0] = 0.0
+        with Store.open(tmp_path / "runs.db") as store:
+            assert stages(entries_of(study, store, tmp_path / "s")) == ["stopped", "waiting"]
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(), CPU)
+    assert stages(entries) == ["done", "done"]
+    assert kept_in(tmp_path / "runs.db") == expected_of(study)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_stops_at_a_checkpoint(study, tmp_path, sign):
+    interrupting = InProcess(Progress(step=lambda n_tokens: os.kill(os.getpid(), sign) if n_tokens == 192 else None))
+    before = signal.getsignal(sign)
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", interrupting, CPU)
+    assert stages(entries) == ["stopped", "waiting"]
+    assert signal.getsignal(sign) is before
+    assert not (tmp_path / "s" / "stop").exists()
+    assert stages(sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(), CPU)) == ["done", "done"]
+    assert kept_in(tmp_path / "runs.db") == expected_of(study)
+
+
+def test_the_second_interrupt_ends_it_at_once(study, tmp_path):
+    def step(n_tokens):
+        if n_tokens == 192:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(Progress(step=step)), CPU)
+    assert stages(sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(), CPU)) == ["done", "done"]
+    assert kept_in(tmp_path / "runs.db") == expected_of(study)
+
+
+def test_two_sweeps_do_not_share_a_folder_and_share_a_store(study, tmp_path):
+    with only_one(tmp_path / "s"), pytest.raises(TrainingError, match=r"Another sweep is at work in .*/s: wait for it"):
+        sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(), CPU)
+
+    class Overtaken(Engineered):
+        """While its first job is under way, another sweep does all."""
+
+        def start(self, job):
+            sweep(study, tmp_path / "runs.db", tmp_path / "another", InProcess(), CPU)
+            return super().start(job)
+
+    slow = Overtaken("done")
+    assert stages(sweep(study, tmp_path / "runs.db", tmp_path / "s", slow, CPU)) == ["done", "done"]
+    assert len(slow.jobs) == 1
+    assert kept_in(tmp_path / "runs.db") == expected_of(study)
+
+
+def test_a_run_whose_driver_was_killed_after_its_end_is_not_trained_again(study, tmp_path):
+    (entry, _) = entries_of(study, None, tmp_path / "s")
+    engine = Engineered("done")
+    sweep(Study("one", study.runs[:1]), tmp_path / "1.db", tmp_path / "s", engine, CPU)
+    first = kept_in(tmp_path / "1.db")
+    written = (entry.folder / "status.json").stat().st_mtime_ns
+    sweep(Study("one", study.runs[:1]), tmp_path / "2.db", tmp_path / "s", InProcess(), CPU)
+    assert kept_in(tmp_path / "2.db") == first
+    with Store.open(tmp_path / "1.db") as one, Store.open(tmp_path / "2.db") as two:
+        assert one.ids() == two.ids()
+    assert (entry.folder / "status.json").stat().st_mtime_ns == written
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_done(study, tmp_path):
+    (tmp_path / "runs.db").write_text("a thesis")
+    engine = Engineered("done")
+    with pytest.raises(StoreError):
+        sweep(study, tmp_path / "runs.db", tmp_path / "s", engine, CPU)
+    assert engine.jobs == []

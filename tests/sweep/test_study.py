@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+
+from prunescale.errors import RecipeError
+from prunescale.recipe import Recipe
+from prunescale.sweep import Study
+
+TEXT = """
+[recipe]
+base = "models/llama"
+prune = { method = "block-influence", rate = 0.25 }
+train = { data = "tokens", held_out = "held-out.npz", tokens = 65536, learning_rate = 1e-3 }
+
+[axes]
+"prune.rate" = [0.125, 0.5]
+control = [{}, { "train.seed" = 1, "train.learning_rate" = 3e-4 }]
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "rates.toml"
+    file.write_text(text)
+    return file
+
+
+def refused(tmp_path, text):
+    with pytest.raises(RecipeError) as error:
+        Study.from_toml(written(tmp_path, text))
+    line = str(error.value)
+    assert "\n" not in line
+    return line.removeprefix(f"{tmp_path / 'rates.toml'}: ")
+
+
+def test_axes_meet_and_the_last_changes_fastest(tmp_path):
+    study = Study.from_toml(written(tmp_path, TEXT))
+    assert study.name == "rates"
+    assert [run.label for run in study.runs] == [
+        "prune.rate 0.125",
+        "prune.rate 0.125, seed 1, learning_rate 0.0003",
+        "prune.rate 0.5",
+        "prune.rate 0.5, seed 1, learning_rate 0.0003",
+    ]
+    assert [(run.recipe.prune.rate, run.recipe.train.seed, run.recipe.train.learning_rate) for run in study.runs] == [
+        (0.125, 0, 1e-3),
+        (0.125, 1, 3e-4),
+        (0.5, 0, 1e-3),
+        (0.5, 1, 3e-4),
+    ]
+
+
+def test_hashes_are_those_of_the_recipes_written_out_and_no_order_changes_them(tmp_path):
+    hashes = {run.label: run.recipe.hash for run in Study.from_toml(written(tmp_path, TEXT)).runs}
+    recipe, axes = TEXT.split("[axes]")
+    by_hand = Recipe.from_toml(recipe.replace("[recipe]\n", "").replace("rate = 0.25", "rate = 0.5"))
+    assert hashes["prune.rate 0.5"] == by_hand.hash
+    turned = recipe + "[axes]\n" + "\n".join(reversed(axes.strip().splitlines()))
+    assert set(hashes.values()) == {run.recipe.hash for run in Study.from_toml(written(tmp_path, turned)).runs}
+
+
+def test_without_axes_it_is_one_run(tmp_path):
+    (run,) = Study.from_toml(written(tmp_path, TEXT.split("[axes]")[0])).runs
+    assert run.label == "as it is"
+
+
+def test_an_axis_may_bring_a_section_that_the_base_has_not(tmp_path):
+    text = TEXT.split("[axes]")[0] + '[axes]\nhow = [{}, { "prune.rate" = 0.5, "distill.teacher" = "parent" }]\n'
+    plain, distilled = Study.from_toml(written(tmp_path, text)).runs
+    assert plain.recipe.distill is None
+    assert distilled.recipe.distill.teacher == "parent"
+
+
+def test_what_is_wrong_is_told_in_a_line_that_names_it(tmp_path):
+    head = TEXT.split("[axes]")[0]
+    assert refused(tmp_path, "a = ").startswith(f"{tmp_path / 'rates.toml'} is not TOML: Invalid value")
+    assert refused(tmp_path, "[axis]\n").startswith("axis is not part of a study; known are the sections [recipe] and [axes]")
+    assert refused(tmp_path, "[axes]\n").startswith("A study needs a section [recipe]")
+    assert refused(tmp_path, "axes = 3\n" + head).startswith("axes is 3; it must be a section [axes]")
+    assert refused(tmp_path, head + "[axes]\nseed = 3\n").startswith("The axis seed is 3; it must be a list of values")
+    assert refused(tmp_path, head + "[axes]\nseed = []\n").startswith("The axis seed is []; it must be a list")
+    assert refused(tmp_path, head + '[axes]\n"prune.rate" = [0.1, 2.0]\n').startswith(
+        "run 'prune.rate 2': prune.rate is 2.0; it must be"
+    )
+    assert refused(tmp_path, head + '[axes]\n"train.rate" = [1]\n').startswith(
+        "run 'rate 1': train.rate is not an entry of a recipe"
+    )
+    assert "the runs 'seed 0' and 'as it is' are the same" in refused(tmp_path, head + '[axes]\ns = [{"train.seed" = 0}, {}]\n')
+    twice = head + '[axes]\n"train.seed" = [0, 1]\ns = [{"train.seed" = 2}]\n'
+    assert refused(tmp_path, twice).startswith("Two axes set train.seed: put it into one of them")
+    many = ", ".join(map(str, range(400)))
+    assert refused(tmp_path, head + f'[axes]\n"train.seed" = [{many}]\n"prune.rate" = [{many}]\n').startswith(
+        "The axes have 160,000 combinations; a study has at most 100,000 runs"
+    )
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(
+        RecipeError, match=r"No study can be read at .* \(No such file or directory\): give the path of a TOML file"
+    ):
+        Study.from_toml(tmp_path / "none.toml")
