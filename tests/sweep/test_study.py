@@ -36,10 +36,10 @@ def test_axes_meet_and_the_last_changes_fastest(tmp_path):
     study = Study.from_toml(written(tmp_path, TEXT))
     assert study.name == "rates"
     assert [run.label for run in study.runs] == [
-        "prune.rate 0.125",
-        "prune.rate 0.125, seed 1, learning_rate 0.0003",
-        "prune.rate 0.5",
-        "prune.rate 0.5, seed 1, learning_rate 0.0003",
+        "rate 0.125",
+        "rate 0.125, seed 1, learning_rate 0.0003",
+        "rate 0.5",
+        "rate 0.5, seed 1, learning_rate 0.0003",
     ]
     assert [(run.recipe.prune.rate, run.recipe.train.seed, run.recipe.train.learning_rate) for run in study.runs] == [
         (0.125, 0, 1e-3),
@@ -53,7 +53,7 @@ def test_hashes_are_those_of_the_recipes_written_out_and_no_order_changes_them(t
     hashes = {run.label: run.recipe.hash for run in Study.from_toml(written(tmp_path, TEXT)).runs}
     recipe, axes = TEXT.split("[axes]")
     by_hand = Recipe.from_toml(recipe.replace("[recipe]\n", "").replace("rate = 0.25", "rate = 0.5"))
-    assert hashes["prune.rate 0.5"] == by_hand.hash
+    assert hashes["rate 0.5"] == by_hand.hash
     turned = recipe + "[axes]\n" + "\n".join(reversed(axes.strip().splitlines()))
     assert set(hashes.values()) == {run.recipe.hash for run in Study.from_toml(written(tmp_path, turned)).runs}
 
@@ -79,7 +79,7 @@ def test_what_is_wrong_is_told_in_a_line_that_names_it(tmp_path):
     assert refused(tmp_path, head + "[axes]\nseed = 3\n").startswith("The axis seed is 3; it must be a list of values")
     assert refused(tmp_path, head + "[axes]\nseed = []\n").startswith("The axis seed is []; it must be a list")
     assert refused(tmp_path, head + '[axes]\n"prune.rate" = [0.1, 2.0]\n').startswith(
-        "run 'prune.rate 2': prune.rate is 2.0; it must be"
+        "run 'rate 2': prune.rate is 2.0; it must be"
     )
     assert refused(tmp_path, head + '[axes]\n"train.rate" = [1]\n').startswith(
         "run 'rate 1': train.rate is not an entry of a recipe"

@@ -22,6 +22,7 @@ from prunescale.cli.plan import plan
 from prunescale.cli.prune import prune
 from prunescale.cli.rehearse import rehearse
 from prunescale.cli.runs import runs
+from prunescale.cli.sweep import sweep
 from prunescale.cli.tokenize import tokenize
 from prunescale.cli.train import train
 from prunescale.errors import PrunescaleError, in_one_line
@@ -36,7 +37,7 @@ def prunescale() -> None:
     """Scaling laws for pruned language models: prune, post-train, fit, and plan how many tokens are worth their cost."""
 
 
-for command in (audit, bench, compare, demo, fit, inspect, laws, partner, plan, prune, rehearse, runs, tokenize, train):
+for command in (audit, bench, compare, demo, fit, inspect, laws, partner, plan, prune, rehearse, runs, sweep, tokenize, train):
     prunescale.add_command(command)
 
 

@@ -10,7 +10,7 @@ from prunescale.errors import RecipeError
 
 if TYPE_CHECKING:
     from prunescale.partners import Partner
-    from prunescale.recipe import ModelRecipe, Recipe
+    from prunescale.recipe import Recipe
     from prunescale.shape import ModelShape
 
 
@@ -59,7 +59,7 @@ def partner(recipe_file: Path, of: str, tolerance: float, multiple: int, out: Pa
 
 def planned_training(recipe: "Recipe", file: Path) -> "tuple[ModelShape, dict[str, Any]]":
     """The model before it is pruned, and the numbers of its training. Raises RecipeError where the recipe is of another kind."""
-    from prunescale.models.fresh import tokenizer_at
+    from prunescale.models import shape_of_recipe, tokenizer_at
     from prunescale.training import schedule_of
     from prunescale.training.gradual import prunings, weights_over_steps
 
@@ -95,21 +95,6 @@ def planned_training(recipe: "Recipe", file: Path) -> "tuple[ModelShape, dict[st
         "window_share_of_steps": [first / n_steps, last / n_steps],
         "window_share_of_compute": [first * n_linear / in_all, at_last / in_all],
     }
-
-
-def shape_of_recipe(model: "ModelRecipe", vocab_size: int) -> "ModelShape":
-    from prunescale.shape import ModelShape
-
-    return ModelShape(
-        n_layers=model.layers,
-        hidden_size=model.hidden_size,
-        ffn_size=model.ffn_size,
-        n_heads=model.heads,
-        n_kv_heads=model.kv_heads or model.heads,
-        head_dim=model.head_dim or model.hidden_size // model.heads,
-        vocab_size=vocab_size,
-        tied_embeddings=model.tied,
-    )
 
 
 def recipe_of(found: "Partner", recipe: "Recipe") -> "Recipe":

@@ -3,12 +3,15 @@
 from dataclasses import asdict
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prunescale.cli import options
 from prunescale.cli.import_runs import import_runs, store_option
+
+if TYPE_CHECKING:
+    from prunescale.runs import Run
 
 
 @click.group()
@@ -138,31 +141,52 @@ def flat(recipe: dict[str, Any]) -> dict[str, str]:
     return facts
 
 
+def how_to_export(command: Any) -> Any:
+    """Options that say in which form runs are written, and where."""
+    for option in (
+        options.as_json,
+        click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]"),
+        click.option(
+            "--format",
+            "kind",
+            type=click.Choice(["json", "csv", "parquet"]),
+            default="json",
+            show_default=True,
+            help="CSV and Parquet have a row for each point.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @runs.command("export")
 @click.argument("run_ids", nargs=-1)
 @store_option
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["json", "csv", "parquet"]),
-    default="json",
-    show_default=True,
-    help="CSV and Parquet have a row for each point.",
-)
-@click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]")
-@options.as_json
+@how_to_export
 def export_runs(run_ids: tuple[str, ...], store: str, kind: str, out: Path | None, as_json: bool) -> None:
     """Write runs as JSON, CSV or Parquet: those named, or all of them."""
-    from prunescale.cli.output import print_json
-    from prunescale.errors import StoreError
-    from prunescale.runs import Store, runs_to_csv, runs_to_json, runs_to_parquet
+    from prunescale.runs import Store
 
+    refuse_to_mix(kind, out, as_json)
+    with Store.open(store) as kept:
+        found = [kept.get(run_id) for run_id in run_ids] if run_ids else list(kept.list())
+    write_runs(found, kind, out, as_json)
+
+
+def refuse_to_mix(kind: str, out: Path | None, as_json: bool) -> None:
+    """Raise UsageError for a form that standard output cannot take."""
     if as_json and not out and kind == "csv":
         raise click.UsageError("CSV is not JSON: with --json, --out must say where it goes.")
     if not out and kind == "parquet":
         raise click.UsageError("Parquet is no text: --out must say where it goes.")
-    with Store.open(store) as kept:
-        found = [kept.get(run_id) for run_id in run_ids] if run_ids else list(kept.list())
+
+
+def write_runs(found: "list[Run]", kind: str, out: Path | None, as_json: bool) -> None:
+    """Write runs in a form to a file, or to standard output."""
+    from prunescale.cli.output import print_json
+    from prunescale.errors import StoreError
+    from prunescale.runs import runs_to_csv, runs_to_json, runs_to_parquet
+
     content = runs_to_parquet(found) if kind == "parquet" else (runs_to_csv if kind == "csv" else runs_to_json)(found).encode()
     if not out:
         click.echo(content, nl=False)

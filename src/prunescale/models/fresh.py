@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from prunescale.errors import ModelError
 from prunescale.models.checkpoint import LOCAL, Checkpoint, locate, quiet_transformers, read_or_refused
 from prunescale.recipe import ModelRecipe
+from prunescale.shape import ModelShape
 
 
 def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
@@ -15,15 +16,7 @@ def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
 
     Raises ModelError where there is no such tokenizer."""
     tokenizer = tokenizer_at(recipe.tokenizer)
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        torch.manual_seed(recipe.init_seed)
-        model: Any = LlamaForCausalLM(config_from(recipe, tokenizer)).float().eval()
-    return Checkpoint(f"llama-{recipe.layers}x{recipe.hidden_size}", model, tokenizer)
-
-
-def config_from(recipe: ModelRecipe, tokenizer: Any) -> LlamaConfig:
-    """The configuration of a Llama of these sizes."""
-    return LlamaConfig(
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.ffn_size,
@@ -37,6 +30,24 @@ def config_from(recipe: ModelRecipe, tokenizer: Any) -> LlamaConfig:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(recipe.init_seed)
+        model: Any = LlamaForCausalLM(config).float().eval()
+    return Checkpoint(f"llama-{recipe.layers}x{recipe.hidden_size}", model, tokenizer)
+
+
+def shape_of_recipe(recipe: ModelRecipe, vocab_size: int) -> ModelShape:
+    """The shape of the model that a recipe makes with so large a vocabulary."""
+    return ModelShape(
+        n_layers=recipe.layers,
+        hidden_size=recipe.hidden_size,
+        ffn_size=recipe.ffn_size,
+        n_heads=recipe.heads,
+        n_kv_heads=recipe.kv_heads or recipe.heads,
+        head_dim=recipe.head_dim or recipe.hidden_size // recipe.heads,
+        vocab_size=vocab_size,
+        tied_embeddings=recipe.tied,
     )
 
 

@@ -82,6 +82,8 @@ def carry_out(job: Job, progress: Progress | None = None) -> Outcome:
         return Outcome("stopped", reason=str(stop))
     except PrunescaleError as error:
         return Outcome("refused", reason=str(error))
+    except torch.OutOfMemoryError:
+        return Outcome("refused", reason="The GPU has too little memory free: compute fewer tokens at once, or blocks anew.")
     except Exception as error:  # a process that does many jobs goes on with the next
         return Outcome("failed", reason=f"{type(error).__name__}: {in_one_line(str(error))}")
 
@@ -196,6 +198,15 @@ class Status:
 
     def point(self, point: Point) -> None:
         self.content["loss"] = point.loss
+
+
+def status_of(folder: Path) -> dict[str, Any]:
+    """What a process that is at a run says of it; nothing where none has begun."""
+    try:
+        told = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def both(progress: Progress, status: Status) -> Progress:

@@ -88,7 +88,7 @@ def axis_of(name: str, values: Any) -> list[Choice]:
 
 
 def named(entries: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key.removeprefix('train.')} {shown(value)}" for key, value in entries.items())
+    return ", ".join(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in entries.items())
 
 
 def shown(value: Any) -> str:
