@@ -18,8 +18,7 @@ ALPHABET = 256
 """Bytes; with the end of a document before them, the tiny vocabulary."""
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> Any:
+def tiny_tokenizer() -> Any:
     """One token a byte, in the order of the byte-level alphabet, after the token 0, which ends a document."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -30,6 +29,12 @@ def tokenizer() -> Any:
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|endoftext|>")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """`tiny_tokenizer`."""
+    return tiny_tokenizer()
 
 
 @pytest.fixture

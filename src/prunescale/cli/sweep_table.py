@@ -169,14 +169,21 @@ def print_outcome(study: "Study", store: str, folder: Path, entries: "Sequence[E
     print_table(study.name, (*HEADINGS[:5], "Recipe"), rows)
     reasons: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.reason and entry.stage != "done":
-            reasons.setdefault(entry.reason, []).append(entry.run.label)
+        for reason in (*damages(entry), *([entry.reason] if entry.reason and entry.stage != "done" else [])):
+            reasons.setdefault(reason, []).append(entry.run.label)
     for reason, labels in reasons.items():
         print_paragraph(f"{labels[0] if len(labels) == 1 else f'{len(labels)} runs'}: {reason}", first="- ", rest="  ")
     rest = (
         "" if all(entry.stage == "done" for entry in entries) else f" What is left goes on with the same command, from {folder}."
     )
     print_paragraph(f"{counted(entries)}. Runs are kept in {store}.{rest}")
+
+
+def damages(entry: "Entry") -> list[str]:
+    """Checkpoints that a run found damaged, and went on from the one before."""
+    from prunescale.sweep.job import status_of
+
+    return [note for note in status_of(entry.folder).get("notes", ()) if " is damaged " in note]
 
 
 def answer(study: "Study", store: str, folder: Path, entries: "Sequence[Entry]") -> dict[str, Any]:
@@ -195,6 +202,7 @@ def answer(study: "Study", store: str, folder: Path, entries: "Sequence[Entry]")
                 **{name: value for name, value in progress_of(entry).items() if name != "stage"},
                 "failures": entry.failures,
                 "reason": entry.reason or None,
+                "damages": damages(entry),
                 "model": str(model) if (model := entry.folder / "model").is_dir() else None,
             }
             for entry in entries

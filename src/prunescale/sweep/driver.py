@@ -14,18 +14,21 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from prunescale.errors import TrainingError
+from prunescale.recipe import Recipe
 from prunescale.runs import Store
 from prunescale.sweep.engines import Engine, Pending
 from prunescale.sweep.job import Job, Outcome, is_held
 from prunescale.sweep.study import Planned, Study
+from prunescale.training import refuse_damaged
 from prunescale.training.resume import write_whole
+from prunescale.training.shards import is_shards
 
 LOOKED_EVERY = 0.1
 """Seconds from one look at the jobs under way to the next."""
@@ -70,8 +73,8 @@ def sweep(
 
     folder: for the runs under way. look: is called now and then with all entries. After an interrupt or SIGTERM, jobs are asked to
     stop at a checkpoint, and after another they are ended at once. A job that is refused, for a reason that stays, is not tried
-    again; one that fails is, after the others. Raises TrainingError where another sweep is at work in the folder, and StoreError
-    where the store cannot be written.
+    again; one that fails is, after the others. Raises TrainingError where another sweep is at work in the folder, StoreError where
+    the store cannot be written, and DataError for token shards that are not as they were written.
     """
     place = Path(folder).absolute()
     with only_one(place), Store.create(store) as runs:
@@ -81,6 +84,7 @@ def sweep(
         common = Job({}, "", str(stop_file), until=until, **settings.job)
         entries = entries_of(study, runs, place)
         waiting = [entry for entry in entries if entry.stage != "done"]
+        refuse_damaged_texts(entry.run.recipe for entry in waiting)
         for entry in waiting:
             entry.stage = "waiting"
 
@@ -155,6 +159,13 @@ def entries_of(study: Study, store: Store | None, folder: str | Path) -> list[En
             entry.stage = "stopped"
         entries.append(entry)
     return entries
+
+
+def refuse_damaged_texts(recipes: Iterable[Recipe]) -> None:
+    """Read the token shards of some recipes, each folder once: what is not as it was written would spoil runs without a word."""
+    for text in sorted({text for recipe in recipes for text in (recipe.train.data, recipe.train.held_out)}):
+        if is_shards(Path(text).expanduser()):
+            refuse_damaged(text)
 
 
 def failures_of(entry: Entry) -> list[str]:

@@ -185,6 +185,10 @@ class Status:
         self.content["stage"] = words
         self.tell()
 
+    def note(self, sentence: str) -> None:
+        self.content["notes"] = [*self.content.get("notes", ()), sentence]
+        self.tell()
+
     def begin(self, n_tokens: int, flops_per_token: float) -> None:
         self.began, self.n_before = time.monotonic(), n_tokens
         self.content["n_tokens"] = n_tokens
@@ -221,6 +225,7 @@ def both(progress: Progress, status: Status) -> Progress:
 
     return replace(
         progress,
+        note=told(progress.note, status.note),
         stage=told(progress.stage, status.stage),
         begin=told(progress.begin, status.begin),
         step=told(progress.step, status.step),
