@@ -5,7 +5,7 @@ import torch
 
 from prunescale.models import FAMILIES
 from prunescale.training.batches import positions_of
-from prunescale.training.forward import attention, hidden_states, is_llama_shaped, mask_of, rotation
+from prunescale.training.forward import BLOCK, attention, hidden_states, is_llama_shaped, mask_of, rotation, same_document
 
 LONG, SHORT = 20, 7
 """Beyond the window of those families that have one, and within it."""
@@ -84,3 +84,48 @@ def test_documents_are_apart_by_blocks_as_they_are_by_a_mask(make_model):
         )
     torch.testing.assert_close(by_blocks, by_mask)
     assert not torch.allclose(by_mask, together, atol=1e-3)
+
+
+def blocks_of(n_BHQ, found_BHQK):
+    """The blocks that are listed, as true places of a (B, Q, K)."""
+    batch, _, n_blocks = n_BHQ.shape
+    listed = torch.zeros(batch, n_blocks, n_blocks, dtype=torch.bool)
+    for row in range(batch):
+        for block in range(n_blocks):
+            listed[row, block, found_BHQK[row, 0, block, : n_BHQ[row, 0, block]].long()] = True
+    return listed
+
+
+@pytest.mark.parametrize("length", [16, 128, 129, 500, 1024])
+@pytest.mark.parametrize("n_kinds", [2, 40, 400])
+def test_the_blocks_are_those_with_anything_to_attend_to(length, n_kinds):
+    """Documents of some tokens, of some dozens and of hundreds on average."""
+    ids_BL = torch.randint(1, n_kinds + 1, (3, length), generator=torch.Generator().manual_seed(length))
+    positions_BL = positions_of(ids_BL, 1)
+    found = mask_of(positions_BL, fused=True)
+    seen_BLL = torch.nn.functional.pad(same_document(positions_BL)[:, 0], 2 * (0, -length % BLOCK))
+    n_blocks = seen_BLL.shape[1] // BLOCK
+    needed_BQK = seen_BLL.view(3, n_blocks, BLOCK, n_blocks, BLOCK).any(4).any(2)
+    assert torch.equal(blocks_of(found.kv_num_blocks, found.kv_indices), needed_BQK)
+    assert torch.equal(blocks_of(found.q_num_blocks, found.q_indices), needed_BQK.transpose(1, 2))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_fused_by_blocks_values_and_gradients_are_those_of_a_mask(make_model):
+    model = make_model(head_dim=16, hidden_size=64, max_position_embeddings=1024).cuda()
+    ids_BL = torch.randint(1, 300, (4, 700), generator=torch.Generator().manual_seed(0)).clamp(max=256).cuda()
+    positions_BL = positions_of(ids_BL, 1)
+
+    def loss(ids_BL):
+        return logits(model, ids_BL, positions_BL=positions_BL).square().mean()
+
+    found = {}
+    for name, function in {"mask": loss, "blocks": torch.compile(loss, dynamic=False)}.items():
+        model.zero_grad()
+        value = function(ids_BL)
+        value.backward()
+        found[name] = (value.item(), {name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+    assert found["blocks"][0] == pytest.approx(found["mask"][0], rel=1e-3)
+    for name, gradient in found["mask"][1].items():
+        assert torch.allclose(found["blocks"][1][name], gradient, rtol=2e-2, atol=1e-2 * float(gradient.abs().max())), name
