@@ -1,8 +1,12 @@
+import zlib
+
 import numpy as np
 import pytest
 
+from prunescale.errors import StoreError
 from prunescale.runs import Point, Store
 from prunescale.runs.table import COLUMNS, columns, stored_columns
+from prunescale.runs.verify import verify
 
 
 def test_one_row_for_each_point(make_run):
@@ -92,6 +96,54 @@ def test_columns_of_a_store_are_those_of_its_runs(tmp_path, make_run, wishes):
 def test_columns_of_a_store_are_those_of_the_bases_asked_for(tmp_path, make_run):
     found = stored(tmp_path, [make_run(), make_run(id="other", base="small")], bases=["small"])
     assert set(found["run"]) == {"other"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE points SET loss = 4.5 WHERE position = 1",
+        "DELETE FROM points WHERE position = 2",
+        "INSERT INTO points SELECT run_id, 3, 900, 3.5, NULL, 'constant', NULL, '{}' FROM points WHERE position = 2",
+        "DELETE FROM packed_curves",
+    ],
+)
+def test_points_that_another_hand_has_changed_are_read_as_they_are_now(tmp_path, make_run, change):
+    with Store.create(tmp_path / "runs.db") as store:
+        store.add(make_run(), make_run(id="other"))
+        store._connection.execute(f"{change}{' AND' if 'WHERE' in change else ' WHERE'} run_id = 'other'")
+        expected, found = columns(store.list()), stored_columns(store)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        assert not any("packed copy" in fault for fault in verify(store).faults)
+
+
+NO_CURVES = {
+    "empty": b"",
+    "rubbish": b"rubbish",
+    "too short": zlib.compress(b"\0" * 26),
+    "no phase": zlib.compress(b"\0" * 74 + b"\7"),
+    "text": "text",
+    "a bomb": zlib.compress(bytes(10**8)),
+}
+
+
+@pytest.mark.parametrize("curve", NO_CURVES.values(), ids=NO_CURVES)
+def test_a_copy_of_a_curve_that_is_none_is_refused_in_a_line(tmp_path, make_run, curve):
+    """Also one that would be far larger than the file."""
+    with Store.create(tmp_path / "runs.db") as store:
+        store.add(make_run())
+        store._connection.execute("UPDATE packed_curves SET curve = ?", [curve])
+        with pytest.raises(StoreError, match=r"runs.db is damaged \(no packed curve \("):
+            stored_columns(store)
+        assert "Run '3f9a0c': the packed copy of its curve is not that of its points." in verify(store).faults
+
+
+def test_an_unknown_phase_is_damage(tmp_path, make_run):
+    with Store.create(tmp_path / "runs.db") as store:
+        store.add(make_run())
+        store._connection.execute("UPDATE points SET phase = 'lunch' WHERE position = 1")
+        with pytest.raises(StoreError, match=r"runs\.db is damaged"):
+            stored_columns(store)
 
 
 def test_average_parameters_are_those_of_the_plain_sum(make_run):

@@ -83,12 +83,12 @@ def audit(studies: int, as_json: bool, **question: Any) -> None:
 
 def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit, dict[str, str], dict[str, str]]":
     """The audit asked for, the laws that were not, by name, with the reason, and the runs' names by their ids."""
-    from prunescale.cli.fit import phases_named, runs_from, table_of
+    from prunescale.cli.fit import phases_named, table_from
     from prunescale.cli.output import stages
     from prunescale.fitting import audit as audit_laws
 
-    runs = runs_from(question["source"], question["base"])
-    table, phases, min_tokens = table_of(runs), phases_named(question["phases"]), question["min_tokens"] or 0
+    names, table = table_from(question["source"], question["base"])
+    phases, min_tokens = phases_named(question["phases"]), question["min_tokens"] or 0
     laws, left_out = laws_for(question["laws"], table, min_tokens, phases)
     with stages(quiet) as tell:
         found = audit_laws(
@@ -103,7 +103,7 @@ def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit
             n_replicates=studies,
             tell=tell,
         )
-    return found, left_out, {run.id: run.name for run in runs}
+    return found, left_out, names
 
 
 def laws_for(

@@ -8,6 +8,8 @@ import click
 from prunescale.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prunescale.fitting import Fit
     from prunescale.runs import Run
 
@@ -55,8 +57,7 @@ def fit(
 
     chosen = law_named(law)
     wanted = phases_named(phases)
-    runs = runs_from(source, base)
-    table = table_of(runs)
+    names, table = table_from(source, base)
     found = fit_law(
         chosen,
         table,
@@ -74,7 +75,7 @@ def fit(
     if as_json:
         print_json({**content(found), "profiles": profiles, "file": str(out) if out else None})
     else:
-        print_fit(found, {run.id: run.name for run in runs}, profiles)
+        print_fit(found, names, profiles)
         if out:
             click.echo(f"Written to {out}")
 
@@ -112,26 +113,32 @@ def write(found: "Fit", out: Path) -> None:
         ) from error
 
 
-def runs_from(source: str, bases: tuple[str, ...] = ()) -> "list[Run]":
-    """The runs of a store or of an exported file, of these base models only where some are named."""
+def table_from(source: str, bases: tuple[str, ...] = ()) -> "tuple[dict[str, str], dict[str, Any]]":
+    """The runs of a store or of an exported file, of these base models only where some are named: their names by their ids, and the
+    columns, with the loss of each one's unpruned control where there is one."""
     from prunescale.errors import StoreError
-    from prunescale.runs import read_runs
+    from prunescale.runs import Store, is_exported, read_runs
+    from prunescale.runs.control import with_control
+    from prunescale.runs.table import columns, stored_columns
 
-    runs = list(read_runs(source))
     named = {*bases, *(str(Path(base).expanduser().resolve()) for base in bases)}  # a run names its base's folder in full
-    chosen = [run for run in runs if not bases or run.base in named]
-    if not chosen:
+
+    def chosen(runs: "Sequence[Run]") -> "list[Run]":
+        if found := [run for run in runs if not bases or run.base in named]:
+            return found
         known = ", ".join(sorted({run.base for run in runs})) or "none"
         raise StoreError(f"{source} holds no runs of {', '.join(bases) or 'any model'}; base models there: {known}.")
-    return chosen
+
+    if is_exported(source):
+        runs = chosen(read_runs(source))
+        return names_of(runs), with_control(columns(runs))
+    with Store.open(source) as store:
+        runs = chosen(store.without_points())
+        return names_of(runs), with_control(stored_columns(store, sorted(named)))
 
 
-def table_of(runs: "list[Run]") -> "dict[str, Any]":
-    """The runs as columns, with the loss of each one's unpruned control where there is one."""
-    from prunescale.runs.control import with_control
-    from prunescale.runs.table import columns
-
-    return with_control(columns(runs))
+def names_of(runs: "Sequence[Run]") -> dict[str, str]:
+    return {run.id: run.name for run in runs}
 
 
 def law_named(name: str) -> Any:

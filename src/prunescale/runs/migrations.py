@@ -6,6 +6,9 @@ never edited or moved: a change of the schema is another function at the end of 
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
+
+from prunescale.runs.packed import as_numbers, packed
 
 APPLICATION_ID = 0x70727363  # "prsc": marks an SQLite file as ours, so that we never touch another program's
 
@@ -163,6 +166,25 @@ def cluster_points(connection: sqlite3.Connection) -> None:
         FROM points JOIN runs ON runs.id = points.run_id""")
 
 
+def pack_curves(connection: sqlite3.Connection) -> None:
+    """A copy of each run's curve in one piece (see packed.py), which any change of its points drops."""
+    connection.execute("""
+        CREATE TABLE packed_curves (
+            run_id TEXT PRIMARY KEY NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            curve BLOB NOT NULL
+        ) WITHOUT ROWID""")
+    for change, changed in {"INSERT": "NEW.run_id", "UPDATE": "NEW.run_id, OLD.run_id", "DELETE": "OLD.run_id"}.items():
+        connection.execute(f"""
+            CREATE TRIGGER points_{change.lower()} AFTER {change} ON points
+            BEGIN DELETE FROM packed_curves WHERE run_id IN ({changed}); END""")
+    for (id,) in connection.execute("SELECT id FROM runs").fetchall():
+        rows = connection.execute(
+            "SELECT n_tokens, loss, learning_rate, phase FROM points WHERE run_id = ? ORDER BY position", [id]
+        )
+        with suppress(TypeError, ValueError):  # what is no number is for `verify` to tell of
+            connection.execute("INSERT INTO packed_curves VALUES (?, ?)", [id, packed(as_numbers(rows))])
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     create_runs,
     create_points,
@@ -170,6 +192,7 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     allow_unknowns,
     keep_domains_and_trajectories,
     cluster_points,
+    pack_curves,
 ]
 
 

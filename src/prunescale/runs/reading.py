@@ -19,17 +19,20 @@ from prunescale.runs.record import Point, Run
 from prunescale.runs.store import Store
 
 
-def read_runs(path: str | Path) -> list[Run]:
-    """The runs at a path, oldest first in a store: a file of exported runs if it ends in .json or .csv, otherwise a store."""
+def is_exported(path: str | Path) -> bool:
+    """Whether a path is that of a file of exported runs, which ends in .json or .csv, and not of a store. Raises StoreError for what is
+    neither."""
     if is_odd(path):
         raise StoreError(f"{path} is no ordinary file: give the path of a store or of exported runs.")
-    match Path(path).suffix.lower():
-        case ".json":
-            return read_json(path)
-        case ".csv":
-            return read_csv(path)
-    with Store.open(path) as store:
-        return list(store.list())
+    return Path(path).suffix.lower() in (".json", ".csv")
+
+
+def read_runs(path: str | Path) -> list[Run]:
+    """The runs at a path, oldest first in a store."""
+    if not is_exported(path):
+        with Store.open(path) as store:
+            return list(store.list())
+    return read_json(path) if Path(path).suffix.lower() == ".json" else read_csv(path)
 
 
 def read_json(path: str | Path) -> list[Run]:

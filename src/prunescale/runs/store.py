@@ -16,10 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from prunescale.errors import StoreError
 from prunescale.runs.check import check
 from prunescale.runs.connect import BUSY_SECONDS, NO_SIDE_FILES, connect, copied_to_memory, is_read_only, keep_a_log, kind_of
 from prunescale.runs.migrations import APPLICATION_ID, MIGRATIONS, migrate, version
+from prunescale.runs.packed import numbers_of, packed, unpacked
 from prunescale.runs.record import Point, Run
 
 RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "points")
@@ -218,21 +221,20 @@ class Store:
             with _damage_told(self.path):
                 return tuple(_run(row, ()) for row in rows)
 
-    def values_of_runs(self, expressions: Collection[str], condition: str = "TRUE", values: Sequence[Any] = ()) -> list[Any]:
-        """These SQL expressions over the points of each run for which a condition holds; runs without such points are left out."""
+    def curves(self, bases: Collection[str] = ()) -> tuple[np.ndarray, list[int]]:
+        """The points of all runs, of these base models if some are named, as numbers (`packed.POINT`), those of a run one behind the other
+        and runs in the order of their ids; and how many of each. Copies in one piece are read where they are there."""
+        chosen = f"WHERE base IN ({', '.join('?' * len(bases))})" if bases else ""
         with _errors_told(self.path):
-            return self._connection.execute(
-                f"SELECT {', '.join(expressions)} FROM points WHERE {condition} GROUP BY run_id", values
+            rows = self._connection.execute(
+                f"SELECT id, curve, (SELECT count(*) FROM points WHERE run_id = id) "
+                f"FROM runs LEFT JOIN packed_curves ON run_id = id {chosen} ORDER BY id",
+                tuple(bases),
             ).fetchall()
-
-    def values_of_points(
-        self, expressions: Collection[str], condition: str = "TRUE", values: Sequence[Any] = ()
-    ) -> Iterator[Any]:
-        """These SQL expressions for each point for which a condition holds, in the order of the runs' ids and of the positions. To be
-        read within `at_one_moment`, which tells of errors: this is SQLite's own cursor, since a generator around it takes its time."""
-        return self._connection.execute(
-            f"SELECT {', '.join(expressions)} FROM points WHERE {condition} ORDER BY run_id, position", values
-        )
+        counts = [count for _, _, count in rows]
+        with _damage_told(self.path):
+            copies = [packed(numbers_of(self.get(id).points)) if curve is None else curve for id, curve, _ in rows]
+            return unpacked(copies, counts), counts
 
     def faults(self) -> tuple[str, ...]:
         """What is wrong with the file, as far as SQLite can tell, a sentence each: pages, indices, points without their run or out of
@@ -247,7 +249,7 @@ class Store:
 
     def _faults_of_points(self) -> Iterator[str]:
         try:
-            lost = self._column("SELECT count(*) FROM pragma_foreign_key_check")[0]
+            lost = self._column("SELECT count(*) FROM pragma_foreign_key_check('points')")[0]
             gaps = self._column(
                 "SELECT run_id FROM points GROUP BY run_id HAVING min(position) != 0 OR max(position) != count(*) - 1"
             )
@@ -257,6 +259,11 @@ class Store:
         if lost:
             yield f"{lost} points belong to no run that is kept."
         yield from (f"Run {id!r}: the positions of its points do not count from 0." for id in gaps)
+
+    def curve_is_copied(self, run: Run) -> bool:
+        """Whether the packed copy of a curve, if there is one, is that of its points."""
+        copies = self._column("SELECT curve FROM packed_curves WHERE run_id = ?", [run.id])
+        return all(copy == packed(numbers_of(run.points)) for copy in copies)
 
     def curve_end_in_bits(self, id: str) -> float | None:
         """What the view `curves` says of the last point of a run, bits per byte."""
@@ -339,6 +346,7 @@ class Store:
     def _put(self, run: Run) -> None:
         self._insert("runs", [_run_row(run)])
         self._insert("points", [_point_row(run.id, position, point) for position, point in enumerate(run.points)])
+        self._insert("packed_curves", [{"run_id": run.id, "curve": packed(numbers_of(run.points))}])
 
     def _insert(self, table: str, rows: Any) -> None:
         columns = rows[0].keys()

@@ -2,17 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import get_args
 
 import numpy as np
 
+from prunescale.runs.packed import PHASES, numbers_of
 from prunescale.runs.record import Phase, Run
 from prunescale.runs.store import Store
 
 TEXT_COLUMNS = ("run", "kind", "base", "phase")
-PHASES: tuple[Phase, ...] = get_args(Phase)
-POINT = np.dtype([("n_tokens", "f8"), ("loss", "f8"), ("learning_rate", "f8"), ("phase", "u1")])
-"""A point as numbers: an unknown learning rate is infinite, which no known one is; of the phase its place among PHASES."""
 
 
 def columns(runs: Sequence[Run], phases: Collection[Phase] | None = None, min_tokens: int = 0) -> dict[str, np.ndarray]:
@@ -23,47 +20,38 @@ def columns(runs: Sequence[Run], phases: Collection[Phase] | None = None, min_to
     nan for the runs that lack it. `n_params_average` are the linear weights that are not pruned, averaged over the tokens up to the
     point: the input of that name where a run has it.
     """
-    number = {phase: place for place, phase in enumerate(PHASES)}
-    kept = [[p for p in run.points if p.n_tokens >= min_tokens and (phases is None or p.phase in phases)] for run in runs]
-    points = np.fromiter(
-        (
-            (p.n_tokens, p.loss, np.inf if p.learning_rate is None else p.learning_rate, number[p.phase])
-            for of_run in kept
-            for p in of_run
-        ),
-        POINT,
-    )
-    return _assembled(runs, [len(of_run) for of_run in kept], [run.n_tokens for run in runs], points)
+    points = numbers_of(point for run in runs for point in run.points)
+    counts, ends = [len(run.points) for run in runs], [run.n_tokens for run in runs]
+    return _assembled(runs, points, counts, ends, phases, min_tokens)
 
 
 def stored_columns(
     store: Store, bases: Collection[str] = (), phases: Collection[Phase] | None = None, min_tokens: int = 0
 ) -> dict[str, np.ndarray]:
     """What `columns` makes of the runs of a store, of these base models if some are named, in the order of their ids: read without
-    making a record of each point, which is several times as fast."""
-    wanted = PHASES if phases is None else tuple(phases)
+    making a record of each point, which is many times as fast."""
     with store.at_one_moment():
         runs = store.without_points(bases)
-        of_bases = f"run_id IN (SELECT id FROM runs WHERE base IN ({_marks(bases)}))" if bases else "TRUE"
-        condition, values = of_bases, list[str | int](bases)
-        if min_tokens:
-            condition, values = f"{condition} AND n_tokens >= ?", [*values, min_tokens]
-        if phases is not None:
-            condition, values = f"{condition} AND phase IN ({_marks(wanted)})", [*values, *wanted]
-        ends = dict(store.values_of_runs(("run_id", "max(n_tokens)"), of_bases, list(bases)))
-        counts = dict(store.values_of_runs(("run_id", "count(*)"), condition, values))
-        place = " ".join(f"WHEN '{phase}' THEN {number}" for number, phase in enumerate(PHASES))
-        expressions = ("n_tokens", "loss", "ifnull(learning_rate, 9e999)", f"CASE phase {place} END")
-        points = np.fromiter(store.values_of_points(expressions, condition, values), POINT, sum(counts.values()))
-    return _assembled(runs, [counts.get(run.id, 0) for run in runs], [ends.get(run.id, 0) for run in runs], points)
+        points, counts = store.curves(bases)
+    firsts = np.cumsum([0, *counts[:-1]])
+    ends = np.maximum.reduceat(points["n_tokens"], firsts).astype(int).tolist() if runs else []
+    return _assembled(runs, points, counts, ends, phases, min_tokens)
 
 
-def _marks(values: Collection[str]) -> str:
-    return ", ".join("?" * len(values))
-
-
-def _assembled(runs: Sequence[Run], n_points: Sequence[int], ends: Sequence[int], points: np.ndarray) -> dict[str, np.ndarray]:
+def _assembled(
+    runs: Sequence[Run],
+    points: np.ndarray,
+    counts: Sequence[int],
+    ends: Sequence[int],
+    phases: Collection[Phase] | None,
+    min_tokens: int,
+) -> dict[str, np.ndarray]:
     """The columns of runs with so many points each, which follow one another; `ends` are the tokens at the end of each."""
+    wanted = points["n_tokens"] >= min_tokens
+    if phases is not None:
+        wanted &= np.isin(points["phase"], [PHASES.index(phase) for phase in phases])
+    n_points = np.bincount(np.repeat(np.arange(len(runs)), counts)[wanted], minlength=len(runs)).tolist()
+    points = points[wanted]
     n_tokens, rate = points["n_tokens"], points["learning_rate"]
     along = {
         "n_params_average": _n_params_average(runs, n_points, n_tokens),

@@ -52,6 +52,8 @@ def verify(store: Store) -> Verified:
             faults.append(str(error) if isinstance(error, StoreError) else f"Run {id!r} cannot be read: {error}.")
             continue
         n_points += len(run.points)
+        if not store.curve_is_copied(run):
+            faults.append(f"Run {id!r}: the packed copy of its curve is not that of its points.")
         for name, stored, computed in found:
             if stored is None and computed is None:
                 continue
