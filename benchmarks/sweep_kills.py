@@ -5,7 +5,7 @@
 A life is a driver of a sweep, killed after a moment drawn at random; the next life goes on. When a sweep has come to its end, a new one
 begins. After each kill: has any measurement gone that was on the disk before, and is any run in the store twice? At the end of each
 sweep: is each curve that of a training that nobody disturbed, to the last bit? The last so many kills are those of `prunescale sweep
---engine processes`, of its driver or of one of its workers. Prints one JSON object; the exit code is 1 where anything was lost.
+--engine processes`, of its driver or of one of its workers. Prints a JSON object for each kind; the exit code is 1 where anything was lost.
 """
 
 import argparse
@@ -224,11 +224,13 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (wanted.folder or Path(temporary)).resolve()
-        found = {
-            "in-process": killed(wanted.kills - wanted.processes, folder / "in-process", wanted.seed, forked),
-            "processes": killed(wanted.processes, folder / "processes", wanted.seed, with_workers),
-        }
-    print(json.dumps(found, indent=1))
+        found = {}
+        for engine, n_kills, live in (
+            ("in-process", wanted.kills - wanted.processes, forked),
+            ("processes", wanted.processes, with_workers),
+        ):
+            found[engine] = killed(n_kills, folder / engine, wanted.seed, live)
+            print(json.dumps({engine: found[engine]}), flush=True)
     if any(kind[what] for kind in found.values() for what in ("measurements_lost", "runs_twice", "curves_that_differ")):
         sys.exit(1)
 

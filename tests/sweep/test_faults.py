@@ -46,11 +46,14 @@ def test_a_worker_that_is_killed_is_seen_and_its_run_goes_on(tmp_path):
         points = entry.folder / "training" / "points.jsonl"
         if not killed_at and entry.pending and points.exists() and points.read_bytes().count(b"\n") > 5:
             killed_at.append(points.read_bytes())
+            # One that an earlier driver began, and that has stopped since: what it leaves is not how this one ended.
+            (entry.folder / "job-earlier-outcome.json").write_text('{"state": "stopped", "reason": ""}')
             entry.pending.process.send_signal(signal.SIGKILL)
 
     (entry,) = sweep(study, tmp_path / "runs.db", tmp_path / "s", engine, EACH_TIME, look)
     assert (entry.stage, entry.failures) == ("done", 1)
     assert entry.reason.startswith("The process ended with signal 9 (SIGKILL); what it said is in ")
+    assert not list(entry.folder.glob("job-*"))
     sweep(study, tmp_path / "2.db", tmp_path / "2", InProcess(), EACH_TIME)
     assert curves(tmp_path / "runs.db") == curves(tmp_path / "2.db")
 

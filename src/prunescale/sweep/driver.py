@@ -14,6 +14,7 @@ import shutil
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -91,6 +92,10 @@ def sweep(
         def under_way() -> list[Entry]:
             return [entry for entry in entries if entry.pending]
 
+        def job_of(entry: Entry) -> Job:
+            attempt = uuid.uuid4().hex[:8]
+            return replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder), attempt=attempt)
+
         def filled() -> None:
             while waiting and len(under_way()) < engine.n_slots and not common.should_stop:
                 entry = waiting.pop(0)
@@ -99,7 +104,7 @@ def sweep(
                     continue
                 entry.stage = "running"
                 look(entries)
-                entry.pending = engine.start(replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder)))
+                entry.pending = engine.start(job_of(entry))
 
         def collected() -> None:
             for entry in under_way():
@@ -113,7 +118,8 @@ def sweep(
             if outcome.run:
                 runs.add_unless_done(outcome.run)
                 entry.stage, entry.loss = "done", outcome.run.loss
-                (entry.folder / "failures.json").unlink(missing_ok=True)
+                for file in (entry.folder / "failures.json", *entry.folder.glob("job-*.json")):
+                    file.unlink(missing_ok=True)
                 if not settings.keep_checkpoints:
                     shutil.rmtree(entry.folder / "training", ignore_errors=True)
             elif outcome.state == "stopped":

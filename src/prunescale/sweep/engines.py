@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from prunescale.sweep.job import Job, Outcome, carry_out, kept_result
+from prunescale.sweep.job import Job, Outcome, carry_out, kept_result, outcome_file
 from prunescale.training import Progress
 
 
@@ -98,6 +98,7 @@ class Process:
 
     def __init__(self, engine: Processes, gpus: tuple[int, ...], job: Job) -> None:
         self.engine, self.gpus, self.folder = engine, gpus, Path(job.folder)
+        self.job = replace(job, driver=os.getpid())
         self.ended: Outcome | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // engine.n_slots))}
@@ -105,7 +106,7 @@ class Process:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible(gpus)))
         self.log = open(self.folder / "log.txt", "ab")  # noqa: SIM115 - as long as the process
         self.process = subprocess.Popen(
-            command_of(replace(job, driver=os.getpid())),
+            command_of(self.job),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
@@ -117,7 +118,7 @@ class Process:
         if self.ended is None and self.process.poll() is not None:
             self.log.close()
             self.engine.free.append(self.gpus)
-            self.ended = outcome_of(self.folder, self.process.returncode)
+            self.ended = outcome_of(self.job, self.process.returncode)
         return self.ended
 
     def kill(self) -> None:
@@ -135,24 +136,31 @@ def visible(gpus: tuple[int, ...]) -> list[str]:
 
 def command_of(job: Job) -> list[str]:
     """A process that does a job: see worker.py."""
-    file = Path(job.folder) / "job.json"
+    file = job_file(job)
     file.write_text(json.dumps(asdict(job)), encoding="utf-8")
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.n_processes}"]
     return [sys.executable, *(torchrun if job.n_processes > 1 else []), "-m", "prunescale.sweep.worker", str(file)]
 
 
-def outcome_of(folder: Path, code: int) -> Outcome:
-    """What a process has left behind that ended with this code."""
-    file = folder / "outcome.json"
+def outcome_of(job: Job, code: int) -> Outcome:
+    """What a process has left behind that did this job and ended with this code. What an earlier one leaves, which may still be on its
+    way out, has another name."""
+    folder, file = Path(job.folder), outcome_file(job)
     try:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        file.unlink()
         found = Outcome(**told)
     except (OSError, ValueError, TypeError):
         if code == 0 and (kept := kept_result(folder)):
             return kept
         how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
         return Outcome("failed", reason=f"The process ended with {how}; what it said is in {folder / 'log.txt'}.")
+    finally:
+        for written in (file, job_file(job)):
+            written.unlink(missing_ok=True)
     if found.state == "done":
         return kept_result(folder) or Outcome("failed", reason=f"{folder / 'result.json'} cannot be read.")
     return found
+
+
+def job_file(job: Job) -> Path:
+    return Path(job.folder) / f"job-{job.attempt}.json"

@@ -38,13 +38,14 @@ State = Literal["done", "stopped", "refused", "failed"]
 
 @dataclass(frozen=True)
 class Job:
-    """What to do, and where. recipe: as `Recipe.to_dict` gives it. n_processes: that share the model, a GPU each. It stops at a
-    checkpoint at `until` (Unix time), where there is a `stop_file`, and where the process `driver` of this machine is gone.
-    save_model: keep the trained model."""
+    """What to do, and where. recipe: as `Recipe.to_dict` gives it. attempt: tells this try from those before. n_processes: that share the
+    model, a GPU each. It stops at a checkpoint at `until` (Unix time), where there is a `stop_file`, and where the process `driver` of
+    this machine is gone. save_model: keep the trained model."""
 
     recipe: dict[str, Any]
     folder: str
     stop_file: str
+    attempt: str = "first"
     device: str = "auto"
     n_processes: int = 1
     until: float | None = None
@@ -106,6 +107,11 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
             save(checkpoint, folder / "model", dtype=checkpoint.dtype)
         write_whole(folder / "result.json", runs_to_json((run,)))
     return Outcome("done", run)
+
+
+def outcome_file(job: Job) -> Path:
+    """Where a process of its own leaves how this try ended."""
+    return Path(job.folder) / f"job-{job.attempt}-outcome.json"
 
 
 @contextmanager

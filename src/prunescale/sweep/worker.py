@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from prunescale.sweep.job import Job, carry_out
+from prunescale.sweep.job import Job, carry_out, outcome_file
 from prunescale.training import Progress
 from prunescale.training.resume import write_whole
 
@@ -14,7 +14,7 @@ def main(file: str) -> None:
     job = Job(**json.loads(Path(file).read_text(encoding="utf-8")))
     outcome = carry_out(job, Progress(note=lambda sentence: print(sentence, file=sys.stderr, flush=True)))
     if int(os.environ.get("RANK", "0")) == 0:
-        write_whole(Path(job.folder) / "outcome.json", json.dumps({"state": outcome.state, "reason": outcome.reason}))
+        write_whole(outcome_file(job), json.dumps({"state": outcome.state, "reason": outcome.reason}))
 
 
 if __name__ == "__main__":
