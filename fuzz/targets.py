@@ -67,6 +67,15 @@ tokens = 1000\nlearning_rate = 1e-3\n""",
 schedule = "cubic"\n[train]\ndata = "a"\nheld_out = "b"\ntokens = 1000\nlearning_rate = 1e-3\nbatch_tokens = 512\n""",
 )
 
+STUDIES = (
+    """[recipe]\nbase = "m"\n[recipe.train]\ndata = "a"\nheld_out = "b"\ntokens = 1000\nlearning_rate = 1e-3
+[axes]\nhow = [{}, {"prune.method" = "wanda", "prune.pattern" = "2:4"}]\n"train.seed" = [0, 1]\n""",
+)
+STATUSES = (
+    """{"stage": "training", "of_tokens": 1000, "n_tokens": 640, "time": 1764000000.5, "tokens_per_second": 99.5, "loss": 3.5,
+"notes": ["Goes on after 64 tokens.", "step-00000008 is damaged (state.json)"]}""",
+)
+
 TABLE = "run,tokens,val,lr,size\n" + "".join(
     f"r{n // 3},{n % 3 * 100 + 100},{4.5 - n / 10},0.00{n % 3 + 1},1e6\n" for n in range(6)
 )
@@ -99,6 +108,35 @@ def recipe(folder: Path, data: bytes) -> None:
 
     found = Recipe.from_toml(put(folder, "recipe.toml", data))
     assert Recipe.from_toml(found.to_toml()).hash == found.hash
+
+
+def study(folder: Path, data: bytes) -> None:
+    from prunescale.sweep.study import Study
+
+    found = Study.from_toml(put(folder, "study.toml", data))
+    assert len({run.recipe.hash for run in found.runs}) == len(found.runs)
+
+
+def beside_a_run(name: str) -> Callable[[Path, bytes], None]:
+    """A file in the folder of a run of a sweep."""
+
+    def read(folder: Path, data: bytes) -> None:
+        from prunescale.cli.sweep_table import answer, cells
+        from prunescale.sweep.driver import entries_of
+        from prunescale.sweep.job import kept_result
+        from prunescale.sweep.study import Study
+
+        asked = Study.from_toml(put(folder, "study.toml", STUDIES[0].encode()))
+        place = folder / asked.runs[0].recipe.hash
+        place.mkdir(exist_ok=True)
+        put(place, name, data)
+        entries = entries_of(asked, None, folder)
+        entries[0].stage = "running"
+        cells(entries[0])
+        json.dumps(answer(asked, "runs.db", folder, entries))
+        kept_result(place)
+
+    return read
 
 
 def keep(folder: Path, runs: list[Run]) -> None:
@@ -160,9 +198,11 @@ def wishes(folder: Path, data: bytes) -> None:
 
 def store(folder: Path, data: bytes) -> None:
     from prunescale.runs import Store
+    from prunescale.runs.table import stored_columns
 
     with Store.open(put(folder, "runs.db", data)) as found:
         found.list()
+        stored_columns(found)
 
 
 def fit(folder: Path, data: bytes) -> None:
@@ -596,6 +636,12 @@ TARGETS = {
     target.name: target
     for target in (
         Target("recipe", texts(*RECIPES), recipe, share=4),
+        Target("study", texts(*STUDIES), study, share=2),
+        Target("sweep-status", texts(*STATUSES), beside_a_run("status.json"), is_json=True),
+        Target(
+            "sweep-failures", texts('["It was killed.", "It was lost."]'), beside_a_run("failures.json"), is_json=True, share=0.5
+        ),
+        Target("sweep-result", run_seeds(runs_to_json), beside_a_run("result.json"), is_json=True, share=0.5),
         Target("runs-json", run_seeds(runs_to_json), runs_json, is_json=True, share=3),
         Target("runs-csv", run_seeds(runs_to_csv), runs_csv, share=3),
         Target("table-csv", texts(TABLE, TABLE.replace(",", ";")), imported("table", "t.csv", **TABLE_WISHES), share=3),

@@ -155,6 +155,11 @@ def test_a_configuration_that_is_none(folder, content):
         ({"num_attention_heads": 0, "head_dim": None}, "by zero"),
         ({"attention_bias": True}, "lack 16 that its config.json asks for, model.layers.0.self_attn.k_proj.bias"),
         ({"hidden_size": 32}, "weights of"),
+        # transformers would make room for them before it looks at the weights.
+        (
+            {"hidden_size": 10**6, "intermediate_size": 10**6},
+            "asks for 12,000,715,000,000 parameters, and its weights have 19,120",
+        ),
         # transformers fills what is missing with random numbers and only warns.
         ({"num_hidden_layers": 5}, "lack 9 that its config.json asks for, model.layers.4.input_layernorm.weight among them"),
     ],

@@ -184,6 +184,24 @@ def test_stopped_in_time_it_goes_on_and_the_curves_are_the_same(study, tmp_path,
     assert kept_in(tmp_path / "runs.db") == expected_of(study)
 
 
+def test_none_is_begun_that_would_not_come_to_its_first_step(study, tmp_path, monkeypatch):
+    """The first run took so long to compile that the next would not be ready in time."""
+    from prunescale.sweep import job
+
+    now = [0.0]
+    monkeypatch.setattr(job.time, "time", lambda: now[0])
+    monkeypatch.setattr(job.time, "monotonic", lambda: now[0])
+
+    def stage(words):
+        now[0] += 40.0 * (words == "training")
+
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(Progress(stage=stage)), replace(CPU, seconds=70.0))
+    assert stages(entries) == ["done", "waiting"]
+    assert not entries[1].folder.exists()
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(Progress(stage=stage)), replace(CPU, seconds=70.0))
+    assert stages(entries) == ["done", "done"]
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_interrupt_stops_at_a_checkpoint(study, tmp_path, sign):
     interrupting = InProcess(Progress(step=lambda n_tokens: os.kill(os.getpid(), sign) if n_tokens == 192 else None))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prunescale.errors import RecipeError, TrainingError
+from prunescale.errors import ModelError, RecipeError, TrainingError
 from prunescale.models import load, save
 from prunescale.recipe import DistillRecipe, ModelRecipe, PruneRecipe, Recipe, SparseRecipe, TrainRecipe
 from prunescale.runs import Store, read_runs
@@ -89,6 +89,12 @@ def test_made_from_nothing_it_is_the_same_on_every_machine_and_with_every_seed_a
     assert losses[0] == losses[1]
     other = replace(dense, model=replace(dense.model, init_seed=1))
     assert run_recipe(other, machine=MACHINE)[0].points[0].loss != losses[0]
+
+
+def test_a_model_larger_than_the_machine_is_refused_before_room_is_made(from_nothing):
+    large = replace(from_nothing.model, layers=1000, hidden_size=2**20, ffn_size=2**20)
+    with pytest.raises(ModelError, match=r"parameters takes [\d,]+ GB, and this machine has \d+: make \[model\] smaller"):
+        run_recipe(replace(from_nothing, model=large), machine=MACHINE)
 
 
 def test_a_model_and_a_base_are_one_too_many(from_nothing, train):

@@ -151,13 +151,14 @@ def progress_of(entry: "Entry") -> dict[str, Any]:
     if entry.stage == "done":
         return told | {"loss": entry.loss, "n_tokens": of_tokens, "tokens_per_second": None, "seconds_left": None}
     status = status_of(entry.folder)
-    n_tokens, speed = status.get("n_tokens"), status.get("tokens_per_second") if entry.stage == "running" else None
+    speed = status.tokens_per_second if entry.stage == "running" else None
+    left = None if status.n_tokens is None else max(0, of_tokens - status.n_tokens)
     return told | {
-        "stage": status.get("stage", ""),
-        "loss": status.get("loss"),
-        "n_tokens": n_tokens,
+        "stage": status.stage or "",
+        "loss": status.loss,
+        "n_tokens": status.n_tokens,
         "tokens_per_second": speed,
-        "seconds_left": (of_tokens - n_tokens) / speed if speed and n_tokens else None,
+        "seconds_left": left / speed if speed and left is not None else None,
     }
 
 
@@ -183,7 +184,7 @@ def damages(entry: "Entry") -> list[str]:
     """Checkpoints that a run found damaged, and went on from the one before."""
     from prunescale.sweep.job import status_of
 
-    return [note for note in status_of(entry.folder).get("notes", ()) if " is damaged " in note]
+    return [note for note in status_of(entry.folder).notes if " is damaged " in note]
 
 
 def answer(study: "Study", store: str, folder: Path, entries: "Sequence[Entry]") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -229,6 +230,17 @@ class StoredTensors:
                 f"The weights of {self.folder} lack {len(missing)} that its config.json asks for, {missing[0]} among them: "
                 "save or copy the whole model again."
             )
+
+    def count(self) -> int:
+        """Numbers in all tensors, by what the files say of themselves."""
+        total = 0
+        for file_name in set(self.files.values()):
+            try:
+                with safe_open(self.folder / file_name, framework="pt") as file:
+                    total += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+            except (OSError, SafetensorError) as error:
+                raise ModelError(f"{self.folder / file_name} cannot be read ({error}): copy the model again.") from error
+        return total
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """Names and tensors, file by file, on the CPU and in the type of the file. A tensor is a view of the file, and read where

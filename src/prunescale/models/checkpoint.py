@@ -78,6 +78,10 @@ class ModelFolder:
             return BlocksOnDisk(self.path, self.config, dtype=dtype, device=device)
 
 
+FAR_LARGER = 8
+"""Times: weights of eight bits that are kept in four are twice as many."""
+
+
 def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Checkpoint:
     """The model at `path`: a Hugging Face folder with safetensors, a .gguf file (dequantised), `package:NAME` for the GGUF file
     inside an installed Python package, or `embedded:NAME` for one of ours. Never fetches anything, never runs code that comes with a model.
@@ -88,7 +92,7 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.
     options = gguf_options(path, gguf_file) if gguf_file else {}
     with quiet_transformers():
         config = read_config(path, folder, options)
-        model = read_model(path, folder, dtype, options)
+        model = read_model(path, folder, config, dtype, options)
         tokenizer = read_tokenizer(path, folder, config, options)
     if gguf_file:
         forget_quantisation_(model)
@@ -171,6 +175,15 @@ def refuse_elsewhere(folder: Path) -> None:
         file_of_each_tensor(folder)
 
 
+def refuse_far_larger(path: str | Path, folder: Path, config: Any) -> None:
+    """Raise ModelError where a configuration asks for many times the weights that there are: transformers makes room for them first."""
+    wanted, stored = shape_of(config).n_params_total, StoredTensors(folder).count()
+    if wanted > FAR_LARGER * stored:
+        raise ModelError(
+            f"config.json in {path} asks for {wanted:,} parameters, and its weights have {stored:,}: save or copy the whole model again."
+        )
+
+
 def read_config(path: str | Path, folder: Path, options: dict[str, str]) -> Any:
     if not options:
         refuse_sizes(path, folder / CONFIG_FILE)
@@ -189,9 +202,10 @@ def dtype_of_files(folder: Path, config: Any, gguf_file: str | None = None) -> t
     return said or torch.float32
 
 
-def read_model(path: str | Path, folder: Path, dtype: torch.dtype, options: dict[str, str]) -> Any:
+def read_model(path: str | Path, folder: Path, config: Any, dtype: torch.dtype, options: dict[str, str]) -> Any:
     if not options:
         refuse_elsewhere(folder)
+        refuse_far_larger(path, folder, config)
     with read_or_refused(f"The weights of {path} cannot be loaded"):
         told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it would not say which
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **told, **LOCAL, **options)

@@ -1,5 +1,6 @@
 """A model made from nothing, to be trained."""
 
+import os
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from prunescale.shape import ModelShape
 def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
     """A Llama of the sizes of a recipe, its weights drawn at random, the same ones on every machine, with the tokenizer that it names.
 
-    Raises ModelError where there is no such tokenizer."""
+    Raises ModelError where there is no such tokenizer, and for a model that is larger than this machine's memory."""
     tokenizer = tokenizer_at(recipe.tokenizer)
+    refuse_too_large(shape_of_recipe(recipe, len(tokenizer)))
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
@@ -35,6 +37,16 @@ def made_from_nothing(recipe: ModelRecipe) -> Checkpoint:
         torch.manual_seed(recipe.init_seed)
         model: Any = LlamaForCausalLM(config).float().eval()
     return Checkpoint(f"llama-{recipe.layers}x{recipe.hidden_size}", model, tokenizer)
+
+
+def refuse_too_large(shape: ModelShape) -> None:
+    """Raise ModelError for a model whose weights this machine cannot hold: by Linux it would be killed without a word."""
+    needed, there = 4 * shape.n_params_total, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ModelError(
+            f"A model of {shape.n_params_total:,} parameters takes {needed / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f}: make "
+            "[model] smaller."
+        )
 
 
 def shape_of_recipe(recipe: ModelRecipe, vocab_size: int) -> ModelShape:

@@ -33,16 +33,16 @@ def stored_columns(
     with store.at_one_moment():
         runs = store.without_points(bases)
         points, counts = store.curves(bases)
-    firsts = np.cumsum([0, *counts[:-1]])
-    ends = np.maximum.reduceat(points["n_tokens"], firsts).astype(int).tolist() if runs else []
-    return _assembled(runs, points, counts, ends, phases, min_tokens)
+    ends = np.zeros(len(runs))
+    np.maximum.at(ends, np.repeat(np.arange(len(runs)), counts), points["n_tokens"])
+    return _assembled(runs, points, counts, ends.tolist(), phases, min_tokens)
 
 
 def _assembled(
     runs: Sequence[Run],
     points: np.ndarray,
     counts: Sequence[int],
-    ends: Sequence[int],
+    ends: Sequence[float],
     phases: Collection[Phase] | None,
     min_tokens: int,
 ) -> dict[str, np.ndarray]:
@@ -124,7 +124,7 @@ def _averages_over(left: Sequence[tuple[int, int]], n_tokens: np.ndarray) -> np.
     return np.where(n_tokens > 0, total / np.maximum(n_tokens, 1), weights[0])
 
 
-def _flops(runs: Sequence[Run], n_points: Sequence[int], ends: Sequence[int], n_tokens: np.ndarray) -> np.ndarray:
+def _flops(runs: Sequence[Run], n_points: Sequence[int], ends: Sequence[float], n_tokens: np.ndarray) -> np.ndarray:
     """What was spent before the curve begins, between prunings, and the share of the rest, which what branches cost is no part of: a
     finished model needs its own branch only, whose tokens are among its own. Nothing by a run that was only measured."""
     between = [run.inputs.get("flops_between", 0.0) for run in runs]

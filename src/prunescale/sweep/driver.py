@@ -25,7 +25,7 @@ from prunescale.errors import TrainingError
 from prunescale.recipe import Recipe
 from prunescale.runs import Store
 from prunescale.sweep.engines import Engine, Pending
-from prunescale.sweep.job import Job, Outcome, is_held
+from prunescale.sweep.job import Job, Outcome, is_held, status_of
 from prunescale.sweep.study import Planned, Study
 from prunescale.training import refuse_damaged
 from prunescale.training.resume import write_whole
@@ -85,6 +85,7 @@ def sweep(
         common = Job({}, "", str(stop_file), until=until, **settings.job)
         entries = entries_of(study, runs, place)
         waiting = [entry for entry in entries if entry.stage != "done"]
+        to_begin = [seconds_to_begin(entry) for entry in entries if entry.folder.exists()] or [0.0]
         refuse_damaged_texts(entry.run.recipe for entry in waiting)
         for entry in waiting:
             entry.stage = "waiting"
@@ -96,8 +97,12 @@ def sweep(
             attempt = uuid.uuid4().hex[:8]
             return replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder), attempt=attempt)
 
+        def is_too_late() -> bool:
+            """A run that is begun now would be stopped before its first step; while it compiles it cannot be."""
+            return common.should_stop or (until is not None and time.time() + max(to_begin) >= until)
+
         def filled() -> None:
-            while waiting and len(under_way()) < engine.n_slots and not common.should_stop:
+            while waiting and len(under_way()) < engine.n_slots and not is_too_late():
                 entry = waiting.pop(0)
                 if runs.find(entry.run.recipe.hash):  # by another sweep, meanwhile
                     entry.stage = "done"
@@ -111,6 +116,7 @@ def sweep(
                 assert entry.pending
                 if outcome := entry.pending.outcome():
                     entry.pending = None
+                    to_begin.append(seconds_to_begin(entry))
                     settled(entry, outcome)
                     look(entries)
 
@@ -133,7 +139,7 @@ def sweep(
 
         try:
             with interrupts_ask(stop_file):
-                while (waiting and not common.should_stop) or under_way():
+                while (waiting and not is_too_late()) or under_way():
                     filled()
                     collected()
                     if under_way():
@@ -174,11 +180,16 @@ def refuse_damaged_texts(recipes: Iterable[Recipe]) -> None:
             refuse_damaged(text)
 
 
+def seconds_to_begin(entry: Entry) -> float:
+    """From the start of its process to the first step, for loading, pruning and compiling."""
+    return status_of(entry.folder).seconds_to_begin or 0.0
+
+
 def failures_of(entry: Entry) -> list[str]:
     """Why a run has failed so far, a line each."""
     try:
         return [str(reason) for reason in json.loads((entry.folder / "failures.json").read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []
 
 

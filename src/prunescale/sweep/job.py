@@ -16,13 +16,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from prunescale.errors import PrunescaleError, TrainingStopped, in_one_line
+from prunescale.fields import fits
 from prunescale.models import save
 from prunescale.recipe import Recipe
 from prunescale.runs import Point, Run, read_json, runs_to_json
@@ -196,8 +197,9 @@ class Status:
         self.tell()
 
     def begin(self, n_tokens: int, flops_per_token: float) -> None:
+        self.content |= {"n_tokens": n_tokens, "seconds_to_begin": time.monotonic() - self.began}
         self.began, self.n_before = time.monotonic(), n_tokens
-        self.content["n_tokens"] = n_tokens
+        self.tell()
 
     def step(self, n_tokens: int) -> None:
         if time.monotonic() - self.told < TOLD_EVERY:
@@ -210,13 +212,37 @@ class Status:
         self.content["loss"] = point.loss
 
 
-def status_of(folder: Path) -> dict[str, Any]:
-    """What a process that is at a run says of it; nothing where none has begun."""
+@dataclass(frozen=True)
+class Told:
+    """What a process that is at a run says of it. n_tokens: trained on. loss: the last measured. seconds_to_begin: from its start to the
+    first step. What is not known, or is no such thing, is None."""
+
+    stage: str | None = None
+    n_tokens: int | None = None
+    tokens_per_second: float | None = None
+    loss: float | None = None
+    seconds_to_begin: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def status_of(folder: Path) -> Told:
+    """What is told in a folder; nothing where no process has begun."""
     try:
-        told = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
+        content = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return Told()
+    if not isinstance(content, dict):
+        return Told()
+    notes = content.get("notes")
+    numbers: dict[str, Any] = {
+        field.name: content.get(field.name) for field in fields(Told) if field.name not in ("stage", "notes")
+    }
+    known = {name: value for name, value in numbers.items() if fits(value, int | float) and (value == 0 or 1e-9 < value < 1e18)}
+    return Told(
+        stage=stage if isinstance(stage := content.get("stage"), str) else None,
+        notes=tuple(note for note in notes if isinstance(note, str)) if isinstance(notes, list) else (),
+        **known,
+    )
 
 
 def both(progress: Progress, status: Status) -> Progress:
