@@ -138,10 +138,13 @@ def test_a_copy_of_a_curve_that_is_none_is_refused_in_a_line(tmp_path, make_run,
         assert "Run '3f9a0c': the packed copy of its curve is not that of its points." in verify(store).faults
 
 
-def test_an_unknown_phase_is_damage(tmp_path, make_run):
+@pytest.mark.parametrize(
+    "change", ["UPDATE points SET phase = 'lunch' WHERE position = 1", "UPDATE runs SET pruning_rate = 'a quarter'"]
+)
+def test_what_is_no_phase_or_no_number_is_damage(tmp_path, make_run, change):
     with Store.create(tmp_path / "runs.db") as store:
         store.add(make_run())
-        store._connection.execute("UPDATE points SET phase = 'lunch' WHERE position = 1")
+        store._connection.execute(change)
         with pytest.raises(StoreError, match=r"runs\.db is damaged"):
             stored_columns(store)
 

@@ -218,7 +218,7 @@ class Store:
             rows = self._connection.execute(
                 f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE {condition} ORDER BY id", tuple(bases)
             )
-            with _damage_told(self.path):
+            with damage_told(self.path):
                 return tuple(_run(row, ()) for row in rows)
 
     def curves(self, bases: Collection[str] = ()) -> tuple[np.ndarray, list[int]]:
@@ -232,7 +232,7 @@ class Store:
                 tuple(bases),
             ).fetchall()
         counts = [count for _, _, count in rows]
-        with _damage_told(self.path):
+        with damage_told(self.path):
             copies = [packed(numbers_of(self.get(id).points)) if curve is None else curve for id, curve, _ in rows]
             return unpacked(copies, counts), counts
 
@@ -331,7 +331,7 @@ class Store:
             run_rows = self._connection.execute(select_runs, values).fetchall()
             point_rows = self._connection.execute(select_points, values).fetchall()
         points = defaultdict[str, list[Point]](list)
-        with _damage_told(self.path):
+        with damage_told(self.path):
             for run_id, *point in point_rows:
                 points[run_id].append(_point(point))
             return tuple(_run(row, tuple(points[row[0]])) for row in run_rows)
@@ -419,7 +419,7 @@ def _run(row: Any, points: tuple[Point, ...]) -> Run:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def damage_told(path: Path) -> Iterator[None]:
     """What a column holds that we never put there, as our error."""
     try:
         yield

@@ -7,7 +7,7 @@ import numpy as np
 
 from prunescale.runs.packed import PHASES, numbers_of
 from prunescale.runs.record import Phase, Run
-from prunescale.runs.store import Store
+from prunescale.runs.store import Store, damage_told
 
 TEXT_COLUMNS = ("run", "kind", "base", "phase")
 
@@ -35,7 +35,8 @@ def stored_columns(
         points, counts = store.curves(bases)
     ends = np.zeros(len(runs))
     np.maximum.at(ends, np.repeat(np.arange(len(runs)), counts), points["n_tokens"])
-    return _assembled(runs, points, counts, ends.tolist(), phases, min_tokens)
+    with damage_told(store.path):  # text where a number should be
+        return _assembled(runs, points, counts, ends.tolist(), phases, min_tokens)
 
 
 def _assembled(
