@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -26,6 +29,7 @@ from prunescale.sweep import (
     sweep,
 )
 from prunescale.sweep.driver import only_one
+from prunescale.sweep.job import is_alive
 from prunescale.training import Machine
 
 CPU = Settings({"device": "cpu"})
@@ -262,3 +266,13 @@ def test_a_store_that_cannot_be_written_is_refused_before_anything_is_done(study
     with pytest.raises(StoreError):
         sweep(study, tmp_path / "runs.db", tmp_path / "s", engine, CPU)
     assert engine.jobs == []
+
+
+def test_a_process_that_has_ended_is_not_alive_though_nobody_has_asked():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    assert is_alive(os.getpid())
+    while is_alive(process.pid):
+        time.sleep(0.01)
+    assert process.returncode is None
+    process.wait()
+    assert not is_alive(process.pid)

@@ -3,6 +3,8 @@
 import json
 import random
 import signal
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,46 @@ def test_a_damaged_shard_is_named_before_anything_is_trained_on_it(tmp_path, tok
     shard.write_bytes(whole)
     (entry,) = sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(), EACH_TIME)
     assert entry.stage == "done"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 100 kB, too small for a checkpoint."""
+    disk = tmp_path / "small"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], check=False, stderr=subprocess.DEVNULL
+    ).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("engine", [InProcess, lambda: Processes(1)], ids=["in-process", "processes"])
+def test_a_full_disk_is_the_reason_and_with_room_it_goes_on(small_disk, tmp_path, engine):
+    study = Study("one", Study.from_toml(written(tmp_path / "a", first=0)).runs[:1])
+    (entry,) = sweep(study, tmp_path / "runs.db", small_disk / "s", engine(), EACH_TIME)
+    assert entry.stage == "failed"
+    assert "cannot be written" in entry.reason
+    assert "No space left" in entry.reason
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    (entry,) = sweep(study, tmp_path / "runs.db", small_disk / "s", engine(), EACH_TIME)
+    assert entry.stage == "done"
+    sweep(study, tmp_path / "expected.db", tmp_path / "e", InProcess(), EACH_TIME)
+    assert curves(tmp_path / "runs.db") == curves(tmp_path / "expected.db")
+
+
+def fill(file):
+    with suppress(OSError), open(file, "wb", buffering=0) as stream:
+        while stream.write(b"0" * 4096):
+            pass
+
+
+@pytest.mark.parametrize("engine", [InProcess, lambda: Processes(1)], ids=["in-process", "processes"])
+def test_no_byte_is_left(small_disk, tmp_path, engine):
+    study = Study("one", Study.from_toml(written(tmp_path / "a", first=0)).runs[:1])
+    (small_disk / "s").mkdir()
+    fill(small_disk / "filler")
+    (entry,) = sweep(study, tmp_path / "runs.db", small_disk / "s", engine(), EACH_TIME)
+    assert entry.stage == "failed"
+    assert "No space left" in entry.reason

@@ -151,6 +151,43 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path):
     assert before != newest
 
 
+def test_an_interrupt_while_a_checkpoint_is_made_is_one(tmp_path, monkeypatch):
+    """PyTorch would make it an error of the checkpoint, of which a sweep would think that the run has failed."""
+    from prunescale.training import resume
+
+    expected = facts(train(None))
+
+    class Interrupted(resume.HuggingFaceStorageWriter):
+        def write_data(self, *arguments):
+            raise SystemExit(144)  # a batch system that takes the machine back
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "HuggingFaceStorageWriter", Interrupted)
+        with pytest.raises(SystemExit):
+            train(tmp_path / "run")
+    assert facts(train(tmp_path / "run")) == expected
+
+
+def test_a_full_disk_takes_nothing_that_was_kept(tmp_path):
+    disk = tmp_path / "small"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", disk], check=False, stderr=subprocess.DEVNULL
+    ).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with pytest.raises(TrainingError, match=r"run cannot be written \(.*No space left on device.*\): make room there"):
+            train(disk / "run")  # a checkpoint is 202 kB, and a third is made before the first is forgotten
+        assert not (disk / "run" / "unfinished").exists()
+        kept = RunFolder(disk / "run", {"recipe_hash": "abc"}).points()
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        curve = facts(train(disk / "run"))
+        assert curve == facts(train(None))
+        assert 0 < len(kept) < len(curve)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_a_checkpoint_that_was_being_written_is_none(tmp_path):
     expected = facts(train(None))
     stopped(tmp_path / "run", 36)

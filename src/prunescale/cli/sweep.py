@@ -101,6 +101,9 @@ def run(
     checkpoints, and the same command goes on. The exit code is 0 where all runs are done, 1 where some failed, and 3 where some are
     left to do.
     """
+    import sys
+    from contextlib import redirect_stdout
+
     from prunescale.cli.sweep_table import answer, print_outcome, shown_live
     from prunescale.runs import refuse_unwritable
     from prunescale.sweep import Settings, Study
@@ -124,7 +127,8 @@ def run(
     refuse_unwritable(store)
     seconds = None if minutes is None else 60 * minutes - min(SECONDS_AHEAD, 6 * minutes)
     try:
-        with shown_live(study, place, quiet=as_json) as look:
+        # Ray prints what it thinks of lost workers, and standard output is for the answer.
+        with redirect_stdout(sys.stderr), shown_live(study, place, quiet=as_json) as look:
             entries = done(study, store, place, engine, Settings(job, retries, seconds, keep_checkpoints), look)
     finally:
         engine.close()

@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +109,10 @@ def sweep(
                     continue
                 entry.stage = "running"
                 look(entries)
-                entry.pending = engine.start(job_of(entry))
+                try:
+                    entry.pending = engine.start(job_of(entry))
+                except OSError as error:
+                    settled(entry, Outcome("failed", reason=f"{entry.folder} cannot be written ({error.strerror})."))
 
         def collected() -> None:
             for entry in under_way():
@@ -194,8 +197,9 @@ def failures_of(entry: Entry) -> list[str]:
 
 
 def told_of_failure(entry: Entry) -> None:
-    entry.folder.mkdir(parents=True, exist_ok=True)
-    write_whole(entry.folder / "failures.json", json.dumps([*failures_of(entry), entry.reason]))
+    with suppress(OSError):  # of a full disk, say, which is then the reason
+        entry.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(entry.folder / "failures.json", json.dumps([*failures_of(entry), entry.reason]))
 
 
 @contextmanager

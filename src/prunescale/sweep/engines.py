@@ -6,6 +6,7 @@ An engine starts jobs and says how they ended. It decides nothing: which job, ho
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -16,6 +17,11 @@ import torch
 
 from prunescale.sweep.job import Job, Outcome, carry_out, kept_result, outcome_file
 from prunescale.training import Progress
+
+LONGEST_REASON = 500
+"""Characters: what is said of a lost worker may have several lines."""
+
+NOT_BEGUN = Outcome("stopped", reason="Stopped before it began.")
 
 
 class Pending(Protocol):
@@ -87,7 +93,9 @@ class Processes:
         return cls(n_slots, n_processes if n_gpus else 0)
 
     def start(self, job: Job) -> Pending:
-        return Process(self, self.free.pop(0), job)
+        process = Process(self, self.free[0], job)
+        self.free.pop(0)  # only now: it may not have begun
+        return process
 
     def close(self) -> None:
         pass
@@ -101,12 +109,13 @@ class Process:
         self.job = replace(job, driver=os.getpid())
         self.ended: Outcome | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // engine.n_slots))}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads_of(engine.n_slots * job.n_processes))}
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible(gpus)))
+        command = command_of(self.job)
         self.log = open(self.folder / "log.txt", "ab")  # noqa: SIM115 - as long as the process
         self.process = subprocess.Popen(
-            command_of(self.job),
+            command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
@@ -125,6 +134,11 @@ class Process:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def threads_of(n_processes: int) -> int:
+    """For each of so many processes of this machine."""
+    return max(1, (os.cpu_count() or 1) // n_processes)
 
 
 def visible(gpus: tuple[int, ...]) -> list[str]:
@@ -164,3 +178,29 @@ def outcome_of(job: Job, code: int) -> Outcome:
 
 def job_file(job: Job) -> Path:
     return Path(job.folder) / f"job-{job.attempt}.json"
+
+
+def by_torchrun(job: Job, n_threads: int) -> Outcome:
+    """Do a job in several processes of this machine, which stop at a checkpoint where its `driver` is gone. They are of this process's
+    group, which Ray ends with it, so that no GPU is given away that they still use."""
+    folder = Path(job.folder)
+    with open(folder / "log.txt", "ab") as log:
+        process = subprocess.Popen(
+            command_of(job),
+            env={**os.environ, "OMP_NUM_THREADS": str(n_threads)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    return outcome_of(job, process.wait())
+
+
+def not_shared(*folders: str) -> Outcome | None:
+    """How a job ends on a node from which one of these cannot be seen. The driver has made them: another of the same name, on a disk of
+    the node's own, would be lost with the node."""
+    lacking = [folder for folder in folders if not Path(folder).is_dir()]
+    if not lacking:
+        return None
+    return Outcome(
+        "failed", reason=f"{lacking[0]} is not to be seen on {socket.gethostname()}: the nodes must share it, under this path."
+    )

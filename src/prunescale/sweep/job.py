@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +85,7 @@ def carry_out(job: Job, progress: Progress | None = None) -> Outcome:
     except PrunescaleError as error:
         return Outcome("refused", reason=str(error))
     except torch.OutOfMemoryError:
-        return Outcome("refused", reason="The GPU has too little memory free: compute fewer tokens at once, or blocks anew.")
+        return Outcome("failed", reason="The GPU has too little memory free: compute fewer tokens at once, or blocks anew.")
     except Exception as error:  # a process that does many jobs goes on with the next
         return Outcome("failed", reason=f"{type(error).__name__}: {in_one_line(str(error))}")
 
@@ -128,13 +128,15 @@ def like_a_fresh_process(device: torch.device) -> Iterator[None]:
 
 
 def is_alive(process: int) -> bool:
+    """Also one that has ended and that nobody has asked about since is none."""
     try:
         os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return False
-    except PermissionError:
-        pass
-    return True
+    except OSError:  # it is another user's, or not Linux
+        return True
+    return state != "Z"
 
 
 def kept_result(folder: Path) -> Outcome | None:
@@ -185,8 +187,9 @@ class Status:
     def tell(self) -> None:
         self.content["time"], self.told = time.time(), time.monotonic()
         beside = self.file.with_suffix(".unfinished")
-        beside.write_text(json.dumps(self.content), encoding="utf-8")  # no fsync: of no use after a crash
-        beside.replace(self.file)
+        with suppress(OSError):  # a full disk: no reason to end a training
+            beside.write_text(json.dumps(self.content), encoding="utf-8")  # no fsync: of no use after a crash
+            beside.replace(self.file)
 
     def stage(self, words: str) -> None:
         self.content["stage"] = words

@@ -15,7 +15,8 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from typing import Any
 from torch import distributed
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.api import CheckpointException
 
-from prunescale.errors import TrainingError
+from prunescale.errors import TrainingError, in_one_line
 from prunescale.fields import fits
 from prunescale.file_names import is_file_name
 from prunescale.runs import Point
@@ -66,8 +68,9 @@ class RunFolder:
                 raise TrainingError(
                     f"{self.path} is no folder of a run: give a new or empty folder, or that of the run to go on with."
                 )
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(marker, json.dumps(identity, indent=1))
+            with written(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                write_whole(marker, json.dumps(identity, indent=1))
             return
         found = kept_json(marker)
         if found != json.loads(json.dumps(identity)):  # where a tuple is a list
@@ -82,7 +85,8 @@ class RunFolder:
 
     def begin(self, facts: dict[str, Any]) -> None:
         """Keep what is known before the training begins."""
-        write_whole(self.path / "begun.json", json.dumps(facts, indent=1))
+        with written(self.path):
+            write_whole(self.path / "begun.json", json.dumps(facts, indent=1))
 
     def begun(self) -> dict[str, Any] | None:
         """What was known before the training began; None where that has not been found out yet."""
@@ -98,12 +102,12 @@ class RunFolder:
         return [point_of(line, f"{journal}, line {number},") for number, line in enumerate(lines, 1)]
 
     def add(self, point: Point) -> None:
-        """Keep a measurement, on the disk before this comes back."""
+        """Keep a measurement, on the disk before this comes back. Raises TrainingError where it takes no more."""
         if not self.ranks.is_first:
             return
         journal = self.path / "points.jsonl"
         whole = journal.read_bytes() if journal.exists() else b""
-        with open(journal, "r+b" if whole else "wb") as file:
+        with written(self.path), open(journal, "r+b" if whole else "wb") as file:
             file.seek(whole.rfind(b"\n") + 1)  # over a line that was cut off
             file.truncate()
             file.write(json.dumps(asdict(point)).encode() + b"\n")
@@ -111,26 +115,27 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def save(self, state: State, position: Position) -> None:
-        """Write a checkpoint; then forget those before the last KEPT."""
+        """Write a checkpoint; then forget those before the last KEPT. Raises TrainingError where the disk takes no more; what was there is
+        kept."""
         final = self.path / f"step-{position.step:08d}"
         beside = self.path / "unfinished"
         if self.ranks.is_first:
             shutil.rmtree(beside, ignore_errors=True)
         self.ranks.wait()
-        with without_notices():
+        with written(self.path, beside), without_notices():
             dcp.save(
                 state.tensors(),
                 storage_writer=HuggingFaceStorageWriter(str(beside), save_distributed=True),
                 no_dist=self.ranks.n == 1,
             )
-        checksums = self._checksums(beside)
-        if self.ranks.is_first:
-            write_whole(beside / "state.json", json.dumps({**asdict(position), "sha256": checksums}))
-            shutil.rmtree(final, ignore_errors=True)
-            beside.rename(final)
-            sync(self.path)
-            for old in self.checkpoints()[KEPT:]:
-                shutil.rmtree(old)
+            checksums = self._checksums(beside)
+            if self.ranks.is_first:
+                write_whole(beside / "state.json", json.dumps({**asdict(position), "sha256": checksums}))
+                shutil.rmtree(final, ignore_errors=True)
+                beside.rename(final)
+                sync(self.path)
+                for old in self.checkpoints()[KEPT:]:
+                    shutil.rmtree(old)
         self.ranks.wait()
 
     def _checksums(self, folder: Path) -> dict[str, str]:
@@ -166,6 +171,23 @@ class RunFolder:
             state.count_from_(position.step)
             return position
         return Position()
+
+
+@contextmanager
+def written(folder: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Inside, files are written. Raises TrainingError where the disk does not take them, and forgets what is unfinished. PyTorch's
+    checkpoints catch all that is raised while they are made, an interrupt too: that comes out here as what it is."""
+    try:
+        yield
+    except (CheckpointException, OSError) as error:
+        causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+        if interrupt := next((cause for cause in causes if not isinstance(cause, Exception)), None):
+            raise interrupt from None
+        if unfinished:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise TrainingError(
+            f"{folder} cannot be written ({in_one_line(str(causes[0]))}): make room there, and start again; it goes on from what is kept."
+        ) from error
 
 
 def kept_json(file: Path) -> dict[str, Any]:
