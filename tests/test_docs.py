@@ -6,12 +6,14 @@ That each layer is listed is tested with the layers.
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
 from prunescale.shape import ModelShape
+from prunescale.sweep import Study
 
 ROOT = Path(__file__).parents[1]
 CLI_PAGE = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))
@@ -78,6 +80,13 @@ def test_the_example_of_an_own_law_is_one():
     # L0 + gap e^-1 after tau tokens.
     law = written["Saturating"](gap=0.5, tau=1e8)
     assert law.loss(n_tokens=1e8, loss_before=3.0) == pytest.approx(3 + 0.5 * 0.3678794, rel=1e-7)
+
+
+@pytest.mark.parametrize(("page", "n_runs"), [("how-to.md", 6), ("sweeps.md", 6)])
+def test_the_examples_of_studies_are_some(page, n_runs):
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
+    (study,) = [block for block in blocks if "[axes]" in block]
+    assert len(Study.from_dict(page, tomllib.loads(study)).runs) == n_runs
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

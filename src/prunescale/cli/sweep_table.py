@@ -255,14 +255,14 @@ def costs_of_rows(found: Sequence[dict[str, Any]], n_slots: int, source: str) ->
     left = [cost for cost in found if cost["state"] != "done"]
     priced = [cost for cost in left if cost["flops"] is not None]
     hours = sum(cost["hours"] for cost in priced)
-    side_by_side = f", or {in_hours(hours / n_slots)} with {n_slots} at a time" if n_slots > 1 else ""
+    side_by_side = f", or {in_hours(hours / n_slots)} h with {n_slots} at a time" if n_slots > 1 else ""
     unpriced = f" {left_out[0]['reason']}" if (left_out := [cost for cost in left if cost["flops"] is None]) else ""
     n_tokens, flops = sum(cost["n_tokens"] for cost in left), sum(cost["flops"] for cost in priced)
     sentence = (
         f"{len(left)} of {len(found)} runs are left to do: {short(n_tokens)} tokens, {flops:.2e} FLOPs, {in_hours(hours)} "
-        f"hours{side_by_side}. Speed: {source}. Loss measurements are not counted.{unpriced}"
+        f"h{side_by_side}. Speed: {source}. Loss measurements are not counted.{unpriced}"
     )
-    return ["Run", "Recipe", "State", "Tokens", "FLOPs", "Hours"], rows, sentence
+    return ["Run", "Recipe", "State", "Tokens", "FLOPs", "h:mm:ss"], rows, sentence
 
 
 def in_hours(hours: float) -> str:
