@@ -2,52 +2,15 @@
 
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from prunescale.errors import TrainingError
-from prunescale.models import save
-from prunescale.recipe import Recipe, TrainRecipe
 from prunescale.sweep import on_slurm
-from prunescale.sweep.engines import InProcess
-from prunescale.sweep.job import Job
 from prunescale.sweep.on_slurm import OnSlurm, Submitted, Work, minutes_of, options_of, parameters_of
-
-N_STEPS = 200
-"""Of a run that is interrupted: more than a second goes by after its first checkpoint."""
-
-
-@pytest.fixture
-def recipe(make_checkpoint, tmp_path):
-    """Makes one of so many steps."""
-    (tmp_path / "train.txt").write_text("never odd or even; " * 4000)
-    (tmp_path / "held-out.txt").write_text("never odd or even; " * 6 + "größer")
-    base = save(make_checkpoint(), tmp_path / "base")
-
-    def make(n_steps):
-        train = TrainRecipe(
-            data=str(tmp_path / "train.txt"),
-            held_out=str(tmp_path / "held-out.txt"),
-            tokens=64 * n_steps,
-            learning_rate=0.01,
-            sequence_length=16,
-            batch_tokens=64,
-            n_measurements=6,
-        )
-        return Recipe(base=str(base), train=train)
-
-    return make
-
-
-@pytest.fixture
-def job(tmp_path):
-    return lambda recipe, name, **settings: Job(
-        recipe.to_dict(), str(tmp_path / name), str(tmp_path / "stop"), checkpoint_minutes=0.0, **settings
-    )
+from tests.sweep.under_way import N_STEPS, curve_of, in_mid_training, until_true
 
 
 @pytest.fixture
@@ -56,45 +19,6 @@ def local(tmp_path, monkeypatch):
     engine = OnSlurm(tmp_path / "submitted", n_processes=1, n_slots=2, options={"time": "60"}, cluster="local")
     yield engine
     engine.close()
-
-
-@pytest.fixture
-def uninterrupted(job):
-    """The curve of a recipe that is carried out in this process, with one thread as a job has it."""
-
-    def curve(recipe):
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return curve_of(InProcess().start(job(recipe, "alone", device="cpu")).outcome())
-        finally:
-            torch.set_num_threads(n_threads)
-
-    return curve
-
-
-def curve_of(outcome):
-    assert outcome.state == "done", outcome
-    return [(point.n_tokens, point.loss, point.learning_rate, point.phase) for point in outcome.run.points]
-
-
-def until_true(found, seconds=60):
-    """Ask again and again, and come back with the answer."""
-    until = time.monotonic() + seconds
-    while not (answer := found()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return answer
-
-
-def in_mid_training(job):
-    """Wait for a checkpoint; back comes the process that is at it, which holds the lock."""
-    folder = Path(job.folder)
-    until_true(lambda: list(folder.glob("training/step-*")))
-    number = (folder / "lock").stat().st_ino
-    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    (process,) = [int(lock[4]) for lock in locks if lock[1] == "FLOCK" and lock[5].endswith(f":{number}")]
-    return process
 
 
 @pytest.mark.slow
