@@ -42,7 +42,10 @@ def test_it_does_what_is_asked_for_and_says_where_all_stands(study, command):
     assert "4 done. Runs are kept in runs.db." in ended.out
     assert ended.err.splitlines()[:2] == ["running: seed 0 (0 of 4 done)", ended.err.splitlines()[1]]
     assert ended.err.splitlines()[1].startswith("done: seed 0, loss ")
-    assert load(Path("two.sweep") / study.runs[2].recipe.hash / "model").shape.n_layers == 3
+    models = Path("two.sweep/models")
+    pruned = "method-block-influence-rate-0.3-calibration_tokens-64-seed-0"
+    assert {path.name for path in models.iterdir()} == {"seed-0", "seed-1", pruned, pruned[:-1] + "1"}
+    assert load(models / pruned).shape.n_layers == 3
 
     again = command("sweep", "two.toml", "--json")
     assert (again.code, again.err) == (0, "")
@@ -50,6 +53,11 @@ def test_it_does_what_is_asked_for_and_says_where_all_stands(study, command):
     assert told["counts"] == {"done": 4, "running": 0, "waiting": 0, "stopped": 0, "failed": 0}
     assert [run["recipe_hash"] for run in told["runs"]] == [run.recipe.hash for run in study.runs]
     assert all(run["was_known"] and run["model"] for run in told["runs"])
+
+    warned = command("sweep", "two.toml", "--save-models", "--folder", "elsewhere")
+    assert warned.err == (
+        "Warning: 4 runs were in runs.db already and have no model in elsewhere/models: another --store trains them again.\n"
+    )
 
     status = json.loads(command("sweep", "status", "two.toml", "--json").out)
     assert status["counts"] == told["counts"]

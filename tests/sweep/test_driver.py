@@ -119,12 +119,12 @@ def test_runs_are_done_once_and_what_is_in_the_store_is_left_alone(study, tmp_pa
 
 
 def test_processes_do_the_same_side_by_side_and_keep_models(study, tmp_path):
-    settings = Settings({"device": "cpu", "save_model": True}, keep_checkpoints=True)
+    settings = Settings({"device": "cpu"}, save_models=True, keep_checkpoints=True)
     entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", Processes(2), settings)
     assert stages(entries) == ["done", "done"], entries
     assert kept_in(tmp_path / "runs.db") == expected_of(study)
     for entry in entries:
-        trained_in = load(entry.folder / "model").lineage["training"][-1]
+        trained_in = load(tmp_path / "s" / "models" / f"seed-{entry.run.recipe.train.seed}").lineage["training"][-1]
         assert Recipe.from_dict(trained_in["recipe"]) == entry.run.recipe
         status = json.loads((entry.folder / "status.json").read_text())
         assert status["of_tokens"] == 768

@@ -1,8 +1,10 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from prunescale.errors import RecipeError
+from prunescale.file_names import is_file_name
 from prunescale.recipe import Recipe
 from prunescale.sweep import Study
 
@@ -16,6 +18,9 @@ train = { data = "tokens", held_out = "held-out.npz", tokens = 65536, learning_r
 "prune.rate" = [0.125, 0.5]
 control = [{}, { "train.seed" = 1, "train.learning_rate" = 3e-4 }]
 """
+
+
+RECIPE = tomllib.loads(TEXT)["recipe"]
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -70,6 +75,25 @@ def test_an_axis_may_bring_a_section_that_the_base_has_not(tmp_path):
     assert distilled.recipe.distill.teacher == "parent"
 
 
+def test_runs_may_have_names_which_are_no_part_of_their_recipes(tmp_path):
+    text = TEXT.replace("{}, {", '{ name = "control" }, { name = "other seed!",')
+    study = Study.from_toml(written(tmp_path, text))
+    assert [run.label for run in study.runs] == [
+        "rate 0.125, control",
+        "rate 0.125, other seed!",
+        "rate 0.5, control",
+        "rate 0.5, other seed!",
+    ]
+    assert study.runs[1].file_name == "rate-0.125-other-seed"
+    assert [run.recipe for run in study.runs] == [run.recipe for run in Study.from_toml(written(tmp_path, TEXT)).runs]
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/", "..", "", "\\", "x" * 500])
+def test_no_name_leads_elsewhere(tmp_path, name):
+    study = Study.from_dict("s", {"recipe": RECIPE, "axes": {"how": [{"name": name, "train.seed": 4}]}})
+    assert is_file_name(study.runs[0].file_name)
+
+
 def test_what_is_wrong_is_told_in_a_line_that_names_it(tmp_path):
     head = TEXT.split("[axes]")[0]
     assert refused(tmp_path, "a = ").startswith(f"{tmp_path / 'rates.toml'} is not TOML: Invalid value")
@@ -87,6 +111,11 @@ def test_what_is_wrong_is_told_in_a_line_that_names_it(tmp_path):
     assert "the runs 'seed 0' and 'as it is' are the same" in refused(tmp_path, head + '[axes]\ns = [{"train.seed" = 0}, {}]\n')
     twice = head + '[axes]\n"train.seed" = [0, 1]\ns = [{"train.seed" = 2}]\n'
     assert refused(tmp_path, twice).startswith("Two axes set train.seed: put it into one of them")
+    same = head + '[axes]\ns = [{ name = "a b", "train.seed" = 2 }, { name = "a/b", "train.seed" = 3 }]\n'
+    assert refused(tmp_path, same).startswith("rates: a-b stands for two runs, ")
+    assert refused(tmp_path, head + "[axes]\ns = [{ name = 3 }]\n").startswith(
+        "The axis s has a name that is 3; it must be a string"
+    )
     many = ", ".join(map(str, range(400)))
     assert refused(tmp_path, head + f'[axes]\n"train.seed" = [{many}]\n"prune.rate" = [{many}]\n').startswith(
         "The axes have 160,000 combinations; a study has at most 100,000 runs"

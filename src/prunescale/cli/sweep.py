@@ -67,7 +67,7 @@ folder_option = click.option(
     "--retries", type=click.IntRange(min=0), default=2, show_default=True, help="How often a run that failed is tried again."
 )
 @click.option("--dry-run", is_flag=True, help="List the runs with tokens, FLOPs and hours, and do nothing.")
-@click.option("--save-models", is_flag=True, help="Keep each trained model, in FOLDER/HASH/model.")
+@click.option("--save-models", is_flag=True, help="Keep each trained model, in FOLDER/models, by its name.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep those of runs that are done.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints.")
 @click.option("--part-tokens", type=options.COUNT, help="Tokens computed at once, for memory. [default: all of a step]")
@@ -116,7 +116,6 @@ def run(
     job = {
         "device": device,
         "n_processes": gpus_per_run,
-        "save_model": save_models,
         "checkpoint_minutes": checkpoint_minutes,
         "part_tokens": part_tokens,
         "recompute": recompute,
@@ -129,9 +128,14 @@ def run(
     try:
         # Ray prints what it thinks of lost workers, and standard output is for the answer.
         with redirect_stdout(sys.stderr), shown_live(study, place, quiet=as_json) as look:
-            entries = done(study, store, place, engine, Settings(job, retries, seconds, keep_checkpoints), look)
+            entries = done(study, store, place, engine, Settings(job, save_models, retries, seconds, keep_checkpoints), look)
     finally:
         engine.close()
+    lacking = sum(entry.known and not entry.model.is_dir() for entry in entries) if save_models else 0
+    if lacking:
+        options.warn(
+            f"{lacking} runs were in {store} already and have no model in {place / 'models'}: another --store trains them again."
+        )
     if as_json:
         from prunescale.cli.output import print_json
 

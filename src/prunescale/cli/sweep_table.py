@@ -204,7 +204,7 @@ def answer(study: "Study", store: str, folder: Path, entries: "Sequence[Entry]")
                 "failures": entry.failures,
                 "reason": entry.reason or None,
                 "damages": damages(entry),
-                "model": str(model) if (model := entry.folder / "model").is_dir() else None,
+                "model": str(entry.model) if entry.model.is_dir() else None,
             }
             for entry in entries
         ],

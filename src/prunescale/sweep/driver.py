@@ -6,6 +6,7 @@ on when it is started again. Only the driver writes to the store.
     driver.lock     held by the driver, which the system takes from one that is killed
     stop            there, jobs are asked to stop at a checkpoint
     <recipe hash>/  a run: see job.py; and failures.json, why it has failed so far
+    models/         the trained models, by the names of the runs, where they are kept
 """
 
 import fcntl
@@ -51,12 +52,18 @@ class Entry:
     loss: float | None = None
     pending: Pending | None = field(default=None, repr=False)
 
+    @property
+    def model(self) -> Path:
+        """Where the trained model is, or would be."""
+        return self.folder.parent / "models" / self.run.file_name
+
 
 @dataclass(frozen=True)
 class Settings:
     """job: what each of the sweep's jobs is given (see `Job`). retries: of a job that failed. seconds: after which all stop."""
 
     job: dict[str, Any]
+    save_models: bool = False
     retries: int = 2
     seconds: float | None = None
     keep_checkpoints: bool = False
@@ -95,7 +102,8 @@ def sweep(
 
         def job_of(entry: Entry) -> Job:
             attempt = uuid.uuid4().hex[:8]
-            return replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder), attempt=attempt)
+            save_to = str(entry.model) if settings.save_models else None
+            return replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder), attempt=attempt, save_to=save_to)
 
         def is_too_late() -> bool:
             """A run that is begun now would be stopped before its first step; while it compiles it cannot be."""

@@ -3,7 +3,6 @@
     training/       measurements and checkpoints (see training/resume.py)
     status.json     how far it is, for whoever looks
     result.json     the record of the run, when it has ended
-    model/          the trained model, where the study keeps them
     lock            held by the process that is at it, which the system takes from a process that is killed
 
 A job is plain content, so that it reaches another process or machine as JSON. The folder must be reached from there under the same path.
@@ -41,7 +40,7 @@ State = Literal["done", "stopped", "refused", "failed"]
 class Job:
     """What to do, and where. recipe: as `Recipe.to_dict` gives it. attempt: tells this try from those before. n_processes: that share the
     model, a GPU each. It stops at a checkpoint at `until` (Unix time), where there is a `stop_file`, and where the process `driver` of
-    this machine is gone. save_model: keep the trained model."""
+    this machine is gone. save_to: a folder for the trained model."""
 
     recipe: dict[str, Any]
     folder: str
@@ -51,7 +50,7 @@ class Job:
     n_processes: int = 1
     until: float | None = None
     driver: int | None = None
-    save_model: bool = False
+    save_to: str | None = None
     checkpoint_minutes: float = 10.0
     part_tokens: int | None = None
     recompute: bool = False
@@ -103,9 +102,9 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
         if done is None:
             return Outcome("done")
         run, checkpoint = done
-        if job.save_model:
-            shutil.rmtree(folder / "model", ignore_errors=True)  # of one that was killed while it saved
-            save(checkpoint, folder / "model", dtype=checkpoint.dtype)
+        if job.save_to:
+            shutil.rmtree(job.save_to, ignore_errors=True)  # of one that was killed before it had told
+            save(checkpoint, job.save_to, dtype=checkpoint.dtype)
         write_whole(folder / "result.json", runs_to_json((run,)))
     return Outcome("done", run)
 

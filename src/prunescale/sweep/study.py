@@ -9,11 +9,12 @@
     seed = [{ "train.seed" = 0 }, { "train.seed" = 1 }]
 
 An axis is an entry of a recipe and its values; or a name and tables of entries that change together, an empty one for the recipe as it
-is. Each value of an axis meets each of the others.
+is. A table may have a `name`, for people. Each value of an axis meets each of the others.
 """
 
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,17 +35,28 @@ class Planned:
     label: str
     recipe: Recipe
 
+    @property
+    def file_name(self) -> str:
+        """The label as a name of a file on any system."""
+        return re.sub(r"[^A-Za-z0-9._]+", "-", self.label).strip("-.")[:LONGEST_NAME] or self.recipe.hash
+
 
 @dataclass(frozen=True)
 class Study:
-    """name: of its file. runs: in the order of the axes, the last of which changes fastest. Raises RecipeError for two of the same hash."""
+    """name: of its file. runs: in the order of the axes, the last of which changes fastest. Raises RecipeError for two of the same hash,
+    and for two that would have the same name."""
 
     name: str
     runs: tuple[Planned, ...]
 
     def __post_init__(self) -> None:
         seen: dict[str, str] = {}
+        names: dict[str, str] = {}
         for run in self.runs:
+            if (other := names.setdefault(run.file_name, run.recipe.hash)) != run.recipe.hash:
+                raise RecipeError(
+                    f"{self.name}: {run.file_name} stands for two runs, {other} and {run.recipe.hash}: give them other names."
+                )
             if (earlier := seen.setdefault(run.recipe.hash, run.label)) is not run.label:
                 raise RecipeError(f"{self.name}: the runs {earlier!r} and {run.label!r} are the same recipe: leave one out.")
 
@@ -75,6 +87,9 @@ class Study:
         return cls(name, tuple(planned(base, point) for point in itertools.product(*axes)))
 
 
+LONGEST_NAME = 120
+"""Characters of the name of a file."""
+
 Choice = tuple[str, dict[str, Any]]
 """A value of an axis: what it is called, and the entries that it sets."""
 
@@ -83,8 +98,16 @@ def axis_of(name: str, values: Any) -> list[Choice]:
     if not isinstance(values, list) or not values:
         raise RecipeError(f"The axis {name} is {values!r}; it must be a list of values, or of tables of entries.")
     if all(isinstance(value, Mapping) for value in values):
-        return [(named(value), dict(value)) for value in values]
+        return [choice_of(name, value) for value in values]
     return [(named({name: value}), {name: value}) for value in values]
+
+
+def choice_of(axis: str, table: Mapping[str, Any]) -> Choice:
+    entries = {key: value for key, value in table.items() if key != "name"}
+    label = table.get("name", named(entries))
+    if not isinstance(label, str):
+        raise RecipeError(f"The axis {axis} has a name that is {label!r}; it must be a string.")
+    return label, entries
 
 
 def named(entries: Mapping[str, Any]) -> str:
