@@ -90,6 +90,7 @@ def test_a_store_under_way_is_copied_whole(path, make_run):
 
 READ = """
 import dataclasses, os, sys
+import prunescale.runs.packed  # what another user may not read later
 from prunescale.runs import Store, refuse_unwritable
 from prunescale.errors import StoreError
 os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[2]))  # after the imports: a library may be root's alone

@@ -8,8 +8,6 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 
-from prunescale.runs.packed import as_numbers, packed
-
 APPLICATION_ID = 0x70727363  # "prsc": marks an SQLite file as ours, so that we never touch another program's
 
 
@@ -168,6 +166,8 @@ def cluster_points(connection: sqlite3.Connection) -> None:
 
 def pack_curves(connection: sqlite3.Connection) -> None:
     """A copy of each run's curve in one piece (see packed.py), which any change of its points drops."""
+    from prunescale.runs.packed import as_numbers, packed  # with numpy, which other commands do without
+
     connection.execute("""
         CREATE TABLE packed_curves (
             run_id TEXT PRIMARY KEY NOT NULL REFERENCES runs (id) ON DELETE CASCADE,

@@ -14,16 +14,16 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
 from prunescale.errors import StoreError
 from prunescale.runs.check import check
 from prunescale.runs.connect import BUSY_SECONDS, NO_SIDE_FILES, connect, copied_to_memory, is_read_only, keep_a_log, kind_of
 from prunescale.runs.migrations import APPLICATION_ID, MIGRATIONS, migrate, version
-from prunescale.runs.packed import numbers_of, packed, unpacked
 from prunescale.runs.record import Point, Run
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "points")
 POINT_COLUMNS = tuple(field.name for field in fields(Point))
@@ -221,9 +221,11 @@ class Store:
             with damage_told(self.path):
                 return tuple(_run(row, ()) for row in rows)
 
-    def curves(self, bases: Collection[str] = ()) -> tuple[np.ndarray, list[int]]:
+    def curves(self, bases: Collection[str] = ()) -> "tuple[np.ndarray, list[int]]":
         """The points of all runs, of these base models if some are named, as numbers (`packed.POINT`), those of a run one behind the other
         and runs in the order of their ids; and how many of each. Copies in one piece are read where they are there."""
+        from prunescale.runs.packed import numbers_of, packed, unpacked
+
         chosen = f"WHERE base IN ({', '.join('?' * len(bases))})" if bases else ""
         with _errors_told(self.path):
             rows = self._connection.execute(
@@ -262,6 +264,8 @@ class Store:
 
     def curve_is_copied(self, run: Run) -> bool:
         """Whether the packed copy of a curve, if there is one, is that of its points."""
+        from prunescale.runs.packed import numbers_of, packed
+
         copies = self._column("SELECT curve FROM packed_curves WHERE run_id = ?", [run.id])
         return all(copy == packed(numbers_of(run.points)) for copy in copies)
 
@@ -344,6 +348,8 @@ class Store:
         return any(replace(twin, id=run.id, created=run.created) == run for twin in twins)
 
     def _put(self, run: Run) -> None:
+        from prunescale.runs.packed import numbers_of, packed  # numpy takes longer than a command that only lists runs
+
         self._insert("runs", [_run_row(run)])
         self._insert("points", [_point_row(run.id, position, point) for position, point in enumerate(run.points)])
         self._insert("packed_curves", [{"run_id": run.id, "curve": packed(numbers_of(run.points))}])
