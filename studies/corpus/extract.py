@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import jsonl
+from .formats.code import UnwantedFile
 from .formats.plain import from_text
 from .formats.table import format_of, paragraphs_of
 from .package import unpacked
-from .sources import Source
+from .source import Source
 
 VERSION = 4  # raise it when the extractors make something else of the same file
 LARGEST_FILE_BYTES = 40e6
@@ -36,7 +37,7 @@ def path_of(source: Source, out: Path) -> Path:
 
 
 def extract(source: Source, package: Path, sha256: str, out: Path, pool: Executor) -> dict[str, int]:
-    """Make the file at `path_of`, unless it is there; returns counts of files, characters, errors and whether capped."""
+    """Make the file at `path_of`, unless it is there; returns counts of files, of those not wanted, and of characters."""
     target = path_of(source, out)
     stamp = target.with_suffix(".json")
     key = {"extract_version": VERSION, "sha256": sha256} | {k: v for k, v in asdict(source).items() if k != "licence"}
@@ -49,11 +50,11 @@ def extract(source: Source, package: Path, sha256: str, out: Path, pool: Executo
     return dict(stats)
 
 
-def _counted(files: Iterator[tuple[str, list[str] | None]], cap_chars: float, stats: Counter) -> Iterator[dict]:
+def _counted(files: Iterator[tuple[str, list[str] | str]], cap_chars: float, stats: Counter) -> Iterator[dict]:
     """The files that have text, up to the one that passes the cap; `stats` is filled on the way."""
     for name, paragraphs in files:
-        if paragraphs is None:
-            stats["errors"] += 1
+        if isinstance(paragraphs, str):
+            stats[paragraphs] += 1
             continue
         stats["files"] += 1
         if chars := sum(map(len, paragraphs)):
@@ -64,8 +65,8 @@ def _counted(files: Iterator[tuple[str, list[str] | None]], cap_chars: float, st
             return
 
 
-def _files(source: Source, package: Path, out: Path, pool: Executor) -> Iterator[tuple[str, list[str] | None]]:
-    """(path, paragraphs) of the files of a package that are text, in an order fixed by the hash of their names."""
+def _files(source: Source, package: Path, out: Path, pool: Executor) -> Iterator[tuple[str, list[str] | str]]:
+    """(path, paragraphs or why there are none) of a package's files of text, in an order fixed by the hash of their names."""
     folder = out / "unpack" / source.file_stem
     with unpacked(package, folder) as names:
         chosen = [name for name in names if _is_text(source, name) and os.path.getsize(folder / name) < LARGEST_FILE_BYTES]
@@ -75,17 +76,19 @@ def _files(source: Source, package: Path, out: Path, pool: Executor) -> Iterator
 
 
 def _is_text(source: Source, name: str) -> bool:
-    if not re.search(source.keep, name) or ALWAYS_SKIP.search(name):
+    if not re.search(source.keep, name) or (source.fmt != "code" and ALWAYS_SKIP.search(name)):
         return False
     return not (source.skip and re.search(source.skip, name)) and bool(source.fmt or format_of(name))
 
 
-def _extract_file(job: tuple[str, Path, str]) -> tuple[str, list[str] | None]:
+def _extract_file(job: tuple[str, Path, str]) -> tuple[str, list[str] | str]:
     name, path, format_name = job
     try:
         return name, paragraphs_of(path.read_bytes(), format_name)
+    except UnwantedFile as unwanted:
+        return name, str(unwanted)
     except Exception:  # of many thousand files a few are broken in ways of their own; they are counted
-        return name, None
+        return name, "errors"
 
 
 def _descriptions(package_lists: Path) -> Iterator[tuple[str, list[str]]]:

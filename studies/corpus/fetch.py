@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .sources import Source
+from .source import Source
 
 
 class PackageNotFound(Exception):

@@ -1,9 +1,10 @@
 """May a source's text be passed on under permissive terms? Its own licence files decide, not our notes.
 
-A source passes in one of two ways, and nothing else passes:
+A source passes in one of three ways, and nothing else passes:
 - `verified` names the files of the package that a person read, and quotes what permits; the package must still say it;
 - a Debian copyright file in the machine-readable format (DEP-5) passes if the licence of each stanza does, apart from the
-  packaging's own (`Files: debian/*`), of which nothing is in the text.
+  packaging's own (`Files: debian/*`), of which nothing is in the text;
+- the metadata of a wheel or an npm package passes if the licence named there does.
 """
 
 import re
@@ -11,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .dep5 import is_dep5, licence_bodies, stanzas_of
+from .metadata import METADATA, licence_named_in
 from .verified import VERIFIED, Quote
 
 DEBIAN_COPYRIGHT = r"usr/share/doc/[^/]+/copyright$"
+LICENCE_FILE = r"^[^/]+(\.dist-info(/licen[cs]es)?)?/(LICEN[CS]E|COPYING|NOTICE)[^/]*$"
 
 # Whole names as Debian's packagers write them, in lower case. Attribution is fine, share-alike is not.
 PERMISSIVE = tuple(
@@ -21,13 +24,15 @@ PERMISSIVE = tuple(
     for pattern in (
         r"(expat|mit|x11|mit/x11|mit-old|mit-cmu|mit-like|old-style-mit)(~\w+)?",
         r"(0bsd|bsd-?[1234]?(-clause)?(-uc)?|bsd-2-clause-(darwin|no-conditions))(~\w+)?",
-        r"apache(-2(\.0)?| 2\.0)?|apache-2(\.0)?-(with-)?llvm-exceptions?",
+        r"apache(-2(\.0)?|( licen[cs]e)?,?( version)? 2\.0)?|apache-2(\.0)?-(with-)?llvm-exceptions?",
         r"(python|psf)(-2(\.0)?)?",
         r"(\w+-)?public-?domain|publicdomain|unlicense|cc0(-1\.0|_1\.0)?",
         r"isc|zlib|libpng|curl|ntp|tcl|beerware|wtfpl|hpnd|fsfap|fsful|fsfullr",
         r"(bsl|boost)(-1\.0)?|postgresql|wordnet[\d.]*|unicode(-data|-dfs-20\d\d)?",
     )
 )
+
+UNVERIFIED = f"{DEBIAN_COPYRIGHT}|{METADATA}|{LICENCE_FILE}"
 
 # Names that only mean something together with their text: permissive where the copyright file says this.
 PERMISSIVE_IF_QUOTED = {
@@ -54,20 +59,25 @@ class Verdict:
 
 def files_to_read(name: str) -> re.Pattern:
     """Which files of its package decide on source `name`, as a pattern to search in their paths."""
-    return re.compile("|".join(quote.member for quote in VERIFIED[name]) if name in VERIFIED else DEBIAN_COPYRIGHT)
+    return re.compile("|".join(quote.member for quote in VERIFIED[name]) if name in VERIFIED else UNVERIFIED)
 
 
 def passages(name: str, licence_files: Mapping[str, str]) -> list[str]:
     """What to pass on with the text of source `name`: whole licence files, and of other files that permit only the quote."""
-    whole = [text.strip() for path, text in sorted(licence_files.items()) if re.search(r"(copyright|LICEN[CS]E[^/]*)$", path)]
+    is_whole = re.compile(r"(copyright|(LICEN[CS]E|COPYING|NOTICE)[^/]*)$")
+    whole = [text.strip() for path, text in sorted(licence_files.items()) if is_whole.search(path)]
     quotes = [f"{quote.why}: {quote.text}" for quote in VERIFIED.get(name, ()) if not re.search("copyright|LICEN", quote.member)]
-    return quotes + whole
+    named = [f"{path}: {licence_named_in(path, text)}" for path, text in licence_files.items() if re.search(METADATA, path)]
+    return quotes + (named if name not in VERIFIED else []) + whole
 
 
 def judge(name: str, licence_files: Mapping[str, str]) -> Verdict:
     """The verdict on source `name`, from the licence files of its package (path to text)."""
     if name in VERIFIED:
         return _judge_quotes(VERIFIED[name], licence_files)
+    for path, text in licence_files.items():
+        if re.search(METADATA, path):
+            return _judge_name(licence_named_in(path, text))
     texts = [text for path, text in sorted(licence_files.items()) if re.search(DEBIAN_COPYRIGHT, path)]
     if not texts:
         return Verdict(False, "no licence text of its own in the package, and not in VERIFIED")
@@ -81,6 +91,11 @@ def _judge_quotes(quotes: tuple[Quote, ...], licence_files: Mapping[str, str]) -
         if not any(_one_line(quote.text) in _one_line(text) for text in texts):
             return Verdict(False, f"the package no longer says {quote.text!r}")
     return Verdict(True, "verified by hand: " + ", ".join(quote.why for quote in quotes))
+
+
+def _judge_name(name: str) -> Verdict:
+    passes = is_permissive(name, {})
+    return Verdict(passes, f"its metadata: {name}" if passes else f"not permissive: {name or '(unnamed)'}")
 
 
 def judge_dep5(text: str) -> Verdict:
@@ -98,7 +113,7 @@ def judge_dep5(text: str) -> Verdict:
 
 
 def is_permissive(expression: str, bodies: Mapping[str, str]) -> bool:
-    """DEP-5's licence expressions: "and" binds tighter than "or", and a comma looser than both."""
+    """DEP-5's licence expressions, and SPDX's without parentheses: "and" binds tighter than "or", a comma looser than both."""
     expression = " ".join(expression.lower().split())
     for separator, decide in ((r", and ", all), (r", or ", any), (r" or ", any), (r" and ", all)):
         parts = re.split(separator, expression)

@@ -8,46 +8,13 @@ Tier 3, and of tier 2 `ansible`, read like generated reference pages.  Poor yiel
 0.8 MB of text), python-pyfai-doc, gimp-help-en, python-skimage-doc, freedombox-doc-en.
 """
 
-import re
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from .code_sources import CODE
+from .source import Source, deb, npm, pypi
 
 
-@dataclass(frozen=True)
-class Source:
-    """A package and which of its files are text; `kind` is deb, pypi, npm, or apt (the package lists' descriptions)."""
-
-    name: str
-    kind: str
-    licence: str
-    version: str = ""  # exact for pypi and npm; a deb is whatever the release has
-    keep: str = ""
-    skip: str = ""
-    fmt: str = ""  # a name in formats.table.FORMATS, where the path doesn't tell
-    cap: float = 60.0
-
-    @property
-    def file_stem(self) -> str:
-        """The name with what file systems dislike made an underscore."""
-        return re.sub(r"[^A-Za-z0-9.+-]+", "_", self.name).strip("_")
-
-
-def deb(name: str, licence: str, **options) -> Source:
-    """A package of the Debian archive."""
-    return Source(name, "deb", licence, **options)
-
-
-def pypi(name: str, version: str, licence: str, **options) -> Source:
-    """A package of PyPI."""
-    return Source(name, "pypi", licence, version, **options)
-
-
-def npm(name: str, version: str, licence: str, **options) -> Source:
-    """A package of npm."""
-    return Source(name, "npm", licence, version, **options)
-
-
-def select(max_tier: int = 3, names: Collection[str] = ()) -> list[Source]:
+def select(max_tier: int = 4, names: Collection[str] = ()) -> list[Source]:
     """The sources of the tiers up to `max_tier`, those called `names` if any, in the order in which earlier text wins."""
     chosen = [source for tier, sources in TIERS.items() if tier <= max_tier for source in sources]
     unknown = set(names) - {source.name for source in chosen}
@@ -57,7 +24,7 @@ def select(max_tier: int = 3, names: Collection[str] = ()) -> list[Source]:
 
 
 def tier_of(source: Source) -> int:
-    """1 for prose, 2 for manuals, 3 for reference pages."""
+    """1 for prose, 2 for manuals, 3 for reference pages, 4 for source code."""
     return next(tier for tier, sources in TIERS.items() if source in sources)
 
 
@@ -365,4 +332,4 @@ REFERENCE = (
     deb("fltk1.3-doc", "LGPL-2 with exceptions", keep=r"\.html$", skip=r"-members\.html|_source\.html", cap=10),
 )
 
-TIERS = {1: PROSE, 2: MANUALS, 3: REFERENCE}
+TIERS = {1: PROSE, 2: MANUALS, 3: REFERENCE, 4: CODE}

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from . import bpe, jsonl, licences, shards, ship_text, split
+from . import bpe, held_out, jsonl, licences, shards, ship_text, split
 from .clean import Cleaner
 from .documents import documents_of
 from .extract import VERSION, extract, path_of
 from .fetch import PackageNotFound, fetch, fetch_debs
 from .package import read_members
-from .sources import Source, tier_of
+from .source import Source
+from .sources import tier_of
 
 START = time.monotonic()
 
@@ -46,9 +47,7 @@ class Manifest:
 
 def run_stages(chosen: list[Source], args: argparse.Namespace, manifest: Manifest) -> None:
     """Fetch, check licences, extract, clean, split, tokenize; or up to `args.until`."""
-    packages = fetch_all(chosen, args, manifest)
-    if args.licence == "permissive" or args.list:
-        packages = only_permissive(packages, args, manifest)
+    packages = only_permitted(fetch_all(chosen, args, manifest), args, manifest)
     if args.list or args.until == "fetch":
         return
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -92,10 +91,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def only_permissive(packages: dict[Source, Path], args: argparse.Namespace, manifest: Manifest) -> dict[Source, Path]:
-    """The packages whose licence texts pass; the texts are kept in OUT/licences."""
+def only_permitted(packages: dict[Source, Path], args: argparse.Namespace, manifest: Manifest) -> dict[Source, Path]:
+    """The packages whose licence texts pass, and unless `args` ask for it of all, text that isn't source code unread.
+
+    The texts read are kept in OUT/licences.
+    """
     passing = {}
     for source, package in packages.items():
+        if not (source.fmt == "code" or args.licence == "permissive" or args.list):
+            passing[source] = package
+            continue
         texts = {} if source.kind == "apt" else read_members(package, licences.files_to_read(source.name))
         verdict = licences.judge(source.name, texts)
         print(f"{'pass' if verdict.passes else 'FAIL'}  {source.name}  [{source.licence}]  {verdict.reason}")
@@ -113,6 +118,8 @@ def only_permissive(packages: dict[Source, Path], args: argparse.Namespace, mani
 def clean_all(chosen: list[Source], args: argparse.Namespace, manifest: Manifest) -> list[split.Document]:
     """Clean the sources in turn into OUT/text; returns their documents."""
     cleaner, documents = Cleaner(args.code_chars), []
+    for text in held_out.texts(args.held_out, args.tokenizer) if args.held_out else ():
+        cleaner.see(text)
     shutil.rmtree(args.out / "text", ignore_errors=True)
     for source in chosen:
         before = Counter(cleaner.chars)
@@ -135,7 +142,7 @@ def clean_source(source: Source, cleaner: Cleaner, out: Path, budget_bytes: floa
     for document_id, paragraphs in documents_of(source, jsonl.read(path_of(source, out))):
         if budget_bytes <= 0:
             return
-        if text := cleaner.text_of(paragraphs):
+        if text := cleaner.code_of(paragraphs) if source.fmt == "code" else cleaner.text_of(paragraphs):
             n_bytes = len(text.encode())
             budget_bytes -= n_bytes
             yield split.Document(source.name, document_id, n_bytes), text
@@ -150,6 +157,8 @@ def write_split(documents: list[split.Document], args: argparse.Namespace, manif
     """OUT/split.json: the ids that are not for training, by part; the sizes of the parts go into the manifest."""
     if args.ship:
         part_of = split.split_for_shipping(documents, args.ship_mb * 1e6, args.held_out_mb * 1e6)
+    elif args.held_out:
+        part_of = {document.id: "train" for document in documents}
     else:
         part_of = validation_split(documents, args.val_fraction)
     ids: dict[str, list[str]] = {}
@@ -193,12 +202,15 @@ def tokenize(chosen: list[Source], args: argparse.Namespace, manifest: Manifest)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     record = {"vocab_size": tokenizer.get_vocab_size(), "tokenizer_sha256": sha256_of(path)}
-    for part in ("train", "val"):
+    for part in ("train",) if args.held_out else ("train", "val"):
         writer = shards.writer_for(folder, part, tokenizer, record["tokenizer_sha256"], args.shard_tokens)
         spans = shards.write_split(read_part(part, chosen, args.out), tokenizer, writer)
         record[part] = summary(writer.written) | {"per_source": shards.totals_by_source(spans)}
         say(f"tokenize {part}: {summary(writer.written)}")
-    (folder / "val-spans.json").write_text(json.dumps(starts(spans)) + "\n")
+    if args.held_out:
+        record["val"] = held_out.copy(args.held_out, folder, record["tokenizer_sha256"])
+    else:
+        (folder / held_out.SPANS).write_text(json.dumps(starts(spans)) + "\n")
     manifest.record.setdefault("tokenized", {})[args.tokens_dir] = record
     manifest.write()
     if args.ship:

@@ -81,6 +81,8 @@ def test_before_anything_is_done(study, command):
     assert [run["n_tokens"] for run in told["runs"]] == [512] * 4
     assert told["speed"].startswith("a guess, 35% of the rate of matrix products on CPU")
     assert told["hours"] == pytest.approx(sum(run["hours"] for run in told["runs"]))
+    told = json.loads(command("sweep", "two.toml", "--dry-run", "--only", "method", "--json").out)
+    assert [run["label"] for run in told["runs"]] == [run.label for run in study.runs[2:]]
     table = command("sweep", "two.toml", "--dry-run").out
     assert "4 of 4 runs are left to do: 2.05k tokens" in table
     assert json.loads(command("sweep", "status", "two.toml", "--json").out)["counts"]["waiting"] == 4

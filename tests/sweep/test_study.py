@@ -88,6 +88,14 @@ def test_runs_may_have_names_which_are_no_part_of_their_recipes(tmp_path):
     assert [run.recipe for run in study.runs] == [run.recipe for run in Study.from_toml(written(tmp_path, TEXT)).runs]
 
 
+def test_only_some_of_them(tmp_path):
+    study = Study.from_toml(written(tmp_path, TEXT))
+    assert [run.label for run in study.only(["0.5", "seed 1"]).runs] == [run.label for run in study.runs[1:]]
+    assert study.only([]) == study
+    with pytest.raises(RecipeError, match=r"rates has no run with '0.7' in its name; the first is called 'rate 0.125'"):
+        study.only(["0.7"])
+
+
 @pytest.mark.parametrize("name", ["../../etc", "/", "..", "", "\\", "x" * 500])
 def test_no_name_leads_elsewhere(tmp_path, name):
     study = Study.from_dict("s", {"recipe": RECIPE, "axes": {"how": [{"name": name, "train.seed": 4}]}})

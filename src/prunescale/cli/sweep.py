@@ -43,9 +43,12 @@ folder_option = click.option(
     "--folder", type=click.Path(path_type=Path), help="For the runs under way. [default: the study's name with .sweep]"
 )
 
+only_option = click.option("--only", multiple=True, metavar="TEXT", help="Runs with this in their names; may be repeated.")
+
 
 @sweep.command("run", short_help="Do the runs of a study that the store does not have.")
 @study_argument
+@only_option
 @click.option("--store", default="runs.db", show_default=True, help="Where runs are kept; made if it isn't there.")
 @folder_option
 @click.option(
@@ -77,6 +80,7 @@ folder_option = click.option(
 @options.needs("train", "torch", "transformers", "safetensors")
 def run(
     study_file: Path,
+    only: tuple[str, ...],
     store: str,
     folder: Path | None,
     engine_name: str,
@@ -109,7 +113,7 @@ def run(
     from prunescale.sweep import Settings, Study
     from prunescale.sweep import sweep as done
 
-    study = Study.from_toml(study_file)
+    study = Study.from_toml(study_file).only(only)
     place = folder or Path(f"{study.name}.sweep")
     if engine_name in ("in-process", "processes"):
         options.chosen_device(device)
@@ -238,17 +242,18 @@ def opened(store: str) -> Any:
 
 @sweep.command("status", short_help="Tell where each run of a study stands.")
 @study_argument
+@only_option
 @store_option
 @folder_option
 @options.as_json
 @options.needs("train", "torch", "transformers", "safetensors")
-def status(study_file: Path, store: str, folder: Path | None, as_json: bool) -> None:
+def status(study_file: Path, only: tuple[str, ...], store: str, folder: Path | None, as_json: bool) -> None:
     """Tell where each run of STUDY.toml stands, also while a sweep is at work."""
     from prunescale.cli.output import print_json
     from prunescale.cli.sweep_table import answer, print_outcome
     from prunescale.sweep import Study
 
-    study = Study.from_toml(study_file)
+    study = Study.from_toml(study_file).only(only)
     place = folder or Path(f"{study.name}.sweep")
     with opened(store) as runs:
         entries = entries_in(study, runs, place)
@@ -260,16 +265,17 @@ def status(study_file: Path, store: str, folder: Path | None, as_json: bool) -> 
 
 @sweep.command("export", short_help="Write the runs of a study.")
 @study_argument
+@only_option
 @store_option
 @how_to_export
 @options.needs("train", "torch", "transformers", "safetensors")
-def export(study_file: Path, store: str, kind: str, out: Path | None, as_json: bool) -> None:
+def export(study_file: Path, only: tuple[str, ...], store: str, kind: str, out: Path | None, as_json: bool) -> None:
     """Write the runs of STUDY.toml that are in the store, as JSON, CSV or Parquet."""
     from prunescale.runs import Store
     from prunescale.sweep import Study
 
     refuse_to_mix(kind, out, as_json)
-    study = Study.from_toml(study_file)
+    study = Study.from_toml(study_file).only(only)
     with Store.open(store) as kept:
         found = [kept.find(run.recipe.hash) for run in study.runs]
     write_runs([each for each in found if each], kind, out, as_json)

@@ -16,8 +16,8 @@ import itertools
 import math
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +59,14 @@ class Study:
                 )
             if (earlier := seen.setdefault(run.recipe.hash, run.label)) is not run.label:
                 raise RecipeError(f"{self.name}: the runs {earlier!r} and {run.label!r} are the same recipe: leave one out.")
+
+    def only(self, texts: Sequence[str]) -> Self:
+        """The runs with one of these texts in their names; all of them where there are no texts. Raises RecipeError where none is left."""
+        runs = tuple(run for run in self.runs if not texts or any(text in run.label for text in texts))
+        if not runs:
+            wanted = " or ".join(map(repr, texts))
+            raise RecipeError(f"{self.name} has no run with {wanted} in its name; the first is called {self.runs[0].label!r}.")
+        return replace(self, runs=runs)
 
     @classmethod
     def from_toml(cls, file: str | Path) -> Self:

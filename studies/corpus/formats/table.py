@@ -4,6 +4,7 @@ import gzip
 import re
 from collections.abc import Callable
 
+from .code import from_code
 from .html import from_epub, from_html, from_htmlpre
 from .json import from_jsondesc, from_jsondoc, from_jsontext, from_literature
 from .manual import from_man, from_pod
@@ -13,6 +14,7 @@ from .xml import from_xml
 
 FORMATS: dict[str, Callable[[bytes], list[str]]] = {
     "ansible": from_ansible,
+    "code": from_code,
     "dict": from_dict,
     "epub": from_epub,
     "fortune": from_fortune,
