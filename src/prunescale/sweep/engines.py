@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import socket
-import subprocess
+import subprocess  # nosec B404 - our own worker, started without a shell
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -114,7 +114,7 @@ class Process:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible(gpus)))
         command = command_of(self.job)
         self.log = open(self.folder / "log.txt", "ab")  # noqa: SIM115 - as long as the process
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # nosec B603
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -185,7 +185,7 @@ def by_torchrun(job: Job, n_threads: int) -> Outcome:
     group, which Ray ends with it, so that no GPU is given away that they still use."""
     folder = Path(job.folder)
     with open(folder / "log.txt", "ab") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603
             command_of(job),
             env={**os.environ, "OMP_NUM_THREADS": str(n_threads)},
             stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ _GENERATED = re.compile(
     r"|^\W*(this file (was|is) )?generated (by|from|with|using)\b",
     re.I | re.M,
 )
+_SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")  # a tokenizer would read it as one: <|endoftext|>
 _LITERAL_LINE = re.compile(r"\s*([bru]?[\"'].*[\"']|[-\d(\[{][^a-z]*)[\])}]*,?\s*")
 
 # A comment at the head of a file: lines that start with # (which no preprocessor reads) or //, or what /* and */ enclose.
@@ -46,6 +47,8 @@ def reason_against(text: str) -> str:
         return "names_copyleft"
     if _GENERATED.search(text[:1500]):
         return "generated"
+    if _SPECIAL_TOKEN.search(text):
+        return "special_tokens"
     if max(map(len, lines)) > LONGEST_LINE_CHARS or sum(map(len, lines)) > LONGEST_MEAN_LINE_CHARS * len(lines):
         return "long_lines"
     if len(text.encode("ascii", "ignore")) < LEAST_ASCII_SHARE * len(text):
