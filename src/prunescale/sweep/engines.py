@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import socket
-import subprocess  # nosec B404 - our own worker, started without a shell
+import subprocess  # our own worker, without a shell  # nosec B404
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
