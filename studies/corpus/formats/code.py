@@ -13,7 +13,7 @@ LARGEST_LITERALS_SHARE = 0.5  # of the lines
 _COPYLEFT = re.compile(r"\b(GNU (Lesser|Library|Affero|General)|[AL]?GPL|Mozilla Public|CC[- ]BY[- ](SA|NC)|ShareAlike)", re.I)
 _GENERATED = re.compile(
     r"@generated|\bauto[- ]?generated\b|\bautomatically (generated|created)\b|\bdo not (edit|modify)\b"
-    r"|^\W*(this file (was|is) )?generated (by|from|with|using)\b",
+    r"|^\W*(code |this file (was|is) )?generated (by|from|with|using)\b",
     re.I | re.M,
 )
 _SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")  # a tokenizer would read it as one: <|endoftext|>
