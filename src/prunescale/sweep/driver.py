@@ -94,8 +94,10 @@ def sweep(
         waiting = [entry for entry in entries if entry.stage != "done"]
         to_begin = [seconds_to_begin(entry) for entry in entries if entry.folder.exists()] or [0.0]
         refuse_damaged_texts(entry.run.recipe for entry in waiting)
-        for entry in waiting:
-            entry.stage = "waiting"
+        for entry in waiting:  # what earlier sweeps have come to does not count
+            entry.stage, entry.failures, entry.reason = "waiting", 0, ""
+
+        n_wanted = len(waiting)
 
         def under_way() -> list[Entry]:
             return [entry for entry in entries if entry.pending]
@@ -106,8 +108,9 @@ def sweep(
             return replace(common, recipe=entry.run.recipe.to_dict(), folder=str(entry.folder), attempt=attempt, save_to=save_to)
 
         def is_too_late() -> bool:
-            """A run that is begun now would be stopped before its first step; while it compiles it cannot be."""
-            return common.should_stop or (until is not None and time.time() + max(to_begin) >= until)
+            """A run that is begun now would be stopped before its first step; while it compiles it cannot be. The first is begun anyway."""
+            is_first = len(waiting) == n_wanted
+            return common.should_stop or (until is not None and not is_first and time.time() + max(to_begin) >= until)
 
         def filled() -> None:
             while waiting and len(under_way()) < engine.n_slots and not is_too_late():
