@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from prunescale.errors import FitError
-from prunescale.fitting import CODES, HOLDOUTS, audit, distance, far, fit
+from prunescale.fitting import CODES, HOLDOUTS, USUAL, audit, distance, far, fit
 from prunescale.fitting.curve_alone import BASELINES
 from prunescale.fitting.judge import AuditRow
 from prunescale.fitting.leave_out import leave_each_run_out
@@ -38,7 +38,7 @@ def exact():
     return audit([P2Law, P2NoDeltaLaw], p2_sweep(), n_replicates=0)
 
 
-@pytest.mark.parametrize("holdout", HOLDOUTS)
+@pytest.mark.parametrize("holdout", USUAL)
 def test_the_law_that_made_the_runs_predicts_what_it_has_not_seen(exact, holdout):
     true, other = (exact.row(holdout, law).score for law in ("p2", "p2-no-delta"))
     assert true.largest_error < 1e-6
@@ -49,12 +49,20 @@ def test_the_law_that_made_the_runs_predicts_what_it_has_not_seen(exact, holdout
 
 
 def test_every_law_is_judged_on_the_same_points(exact):
-    for holdout in HOLDOUTS:
+    for holdout in USUAL:
         scores = [row.score for row in exact.rows if row.holdout == holdout]
         assert len({(each.n_points, each.n_runs) for each in scores}) == 1
         assert len({tuple(of.run for of in each.by_run) for each in scores}) == 1
     assert exact.row("checkpoints", "p2").score.n_points == 2 * 16
     assert (exact.row("run", "p2").score.n_points, exact.row("run", "p2").score.n_runs) == (160, 16)
+
+
+def test_a_law_that_is_true_predicts_ten_times_the_tokens():
+    found = audit([P2Law, P2NoDeltaLaw], p2_sweep(tokens=np.geomspace(1e5, 1e7, 12)), holdouts=["tenfold"], n_replicates=0)
+    true = found.row("tenfold", "p2").score
+    assert (true.n_points, true.n_runs) == (16 * 6, 16)
+    assert true.largest_error < 1e-5
+    assert {row.law for row in found.rows if row.is_baseline} == {"power law of each curve", "last value carried on"}
 
 
 def test_how_far_outside_is_told(exact):
@@ -186,7 +194,7 @@ def test_the_wrong_count_of_parameters_is_found_out():
 
 def test_predictive_intervals_hold_what_they_should():
     # Runs that each lie off the law by 5e-3 nats, points by 3e-3 more: nine in ten must lie within, over 3 studies of 16 runs.
-    inside = {name: [] for name in HOLDOUTS}
+    inside = {name: [] for name in USUAL}
     for seed in range(3):
         columns = p2_sweep(noise=0.003, seed=seed)
         run = np.unique(columns["run"], return_inverse=True)[1]

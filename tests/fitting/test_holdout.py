@@ -32,6 +32,11 @@ def test_tokens_beyond_80_percent_of_the_last():
     assert np.flatnonzero(held("tokens", one_run(10))).tolist() == [8, 9]
 
 
+def test_ten_times_the_tokens():
+    given = points(p2_sweep(sizes=(1e6,), rates=(0.5,), tokens=[1e5, 5e5, 1e6, 1.1e6, 1e7]))
+    assert np.flatnonzero(held("tenfold", given)).tolist() == [3, 4]
+
+
 def test_size_rate_and_both():
     given = points(p2_sweep(sizes=(1e6, 1e7), rates=(0.25, 0.5), tokens=[1e6]))  # sorted: 1e6 0.25, 1e6 0.5, 1e7 0.25, 1e7 0.5
     np.testing.assert_array_equal(given.columns["run"], sorted(given.columns["run"]))
@@ -57,6 +62,7 @@ def test_each_run_in_turn():
         ("checkpoints", p2_sweep(tokens=[1e6]), "more than one point"),
         ("tokens", p2_sweep(tokens=[1e6]), "both sides"),
         ("tokens", p2_sweep(tokens=[1e6, 1.1e6]), "both sides"),
+        ("tenfold", p2_sweep(tokens=[1e6, 9e6]), "both sides of a tenth"),
         ("size", p2_sweep(sizes=(1e6,)), "one model size"),
         ("rate", p2_sweep(rates=(0.5,)), "one pruning rate"),
         ("rate", hoffmann_sweep(), "one pruning rate or none"),

@@ -17,6 +17,7 @@ HOLDOUTS = {
     "rate": "the highest pruning rate or sparsity",
     "size-and-rate": "the largest model and the highest rate",
     "run": "each run in turn",
+    "tenfold": "points beyond a tenth of their run's tokens",
 }
 LEGEND = (
     "error, largest: mean and largest absolute error of the loss, relative to it. of excess: mean absolute error relative to the "
@@ -50,7 +51,7 @@ def asked(command: Any) -> Any:
                 "holdouts",
                 type=click.Choice(tuple(HOLDOUTS)),
                 multiple=True,
-                help="What to hold out; may be repeated. [default: all that the runs allow]",
+                help="What to hold out; may be repeated. [default: all but tenfold, as far as the runs allow]",
             ),
         )
     ):
@@ -85,6 +86,7 @@ def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit
     """The audit asked for, the laws that were not, by name, with the reason, and the runs' names by their ids."""
     from prunescale.cli.fit import phases_named, table_from
     from prunescale.cli.output import stages
+    from prunescale.fitting import USUAL
     from prunescale.fitting import audit as audit_laws
 
     names, table = table_from(question["source"], question["base"])
@@ -99,7 +101,7 @@ def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit
             weighting=question["weighting"],
             min_tokens=min_tokens,
             phases=phases,
-            holdouts=question["holdouts"] or tuple(HOLDOUTS),
+            holdouts=question["holdouts"] or USUAL,
             n_replicates=studies,
             tell=tell,
         )

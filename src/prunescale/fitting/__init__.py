@@ -7,7 +7,7 @@ from prunescale.fitting.conclude import bootstrap, fit
 from prunescale.fitting.distance import distance, far
 from prunescale.fitting.file import from_dict, load_fit, save_fit, to_dict
 from prunescale.fitting.heldout import RunError, errors
-from prunescale.fitting.holdout import HOLDOUTS
+from prunescale.fitting.holdout import HOLDOUTS, USUAL
 from prunescale.fitting.judge import AuditRow
 from prunescale.fitting.likelihood import Profile, profile
 from prunescale.fitting.metrics import Metrics, measure
@@ -22,6 +22,7 @@ __all__ = [
     "CODES",
     "HOLDOUTS",
     "OBJECTIVES",
+    "USUAL",
     "WEIGHTINGS",
     "Answer",
     "Audit",

@@ -10,7 +10,7 @@ from prunescale.errors import FitError
 from prunescale.fitting.checks import Check
 from prunescale.fitting.conclude import fit
 from prunescale.fitting.curve_alone import BASELINES
-from prunescale.fitting.holdout import HOLDOUTS
+from prunescale.fitting.holdout import HOLDOUTS, USUAL
 from prunescale.fitting.judge import AuditRow, Spread, judge, judge_baseline, judge_each_run, rows
 from prunescale.fitting.points import Points
 from prunescale.fitting.result import Fit
@@ -60,7 +60,7 @@ def audit(
     weighting: str = "runs",
     min_tokens: float = 0,
     phases: Collection[str] | None = ("constant",),
-    holdouts: Sequence[str] = tuple(HOLDOUTS),
+    holdouts: Sequence[str] = USUAL,
     n_replicates: int = 200,
     seed: int = 0,
     tell: Callable[[str], None] = lambda words: None,

@@ -37,12 +37,22 @@ def checkpoints(points: Points) -> np.ndarray:
 
 def tokens(points: Points) -> np.ndarray:
     """The points beyond 80 % of their run's last token count, in runs that have some before."""
+    return _one(beyond(points, 0.8), "no run has points on both sides of 80 % of its tokens")
+
+
+def tenfold(points: Points) -> np.ndarray:
+    """The points beyond a tenth of their run's last token count, in runs that have some before: ten times the tokens of a pilot."""
+    return _one(beyond(points, 0.1), "no run has points on both sides of a tenth of its tokens")
+
+
+def beyond(points: Points, share: float) -> np.ndarray:
+    """Where points lie beyond a share of their run's last token count, in runs that have some before."""
     n_tokens = points.columns["n_tokens"]
     first, last = np.full(points.n_runs, np.inf), np.zeros(points.n_runs)
     np.minimum.at(first, points.run_index, n_tokens)
     np.maximum.at(last, points.run_index, n_tokens)
-    limit = (0.8 * last)[points.run_index]
-    return _one((n_tokens > limit) & (first[points.run_index] <= limit), "no run has points on both sides of 80 % of its tokens")
+    limit = (share * last)[points.run_index]
+    return (n_tokens > limit) & (first[points.run_index] <= limit)
 
 
 def size(points: Points) -> np.ndarray:
@@ -75,7 +85,11 @@ HOLDOUTS: dict[str, Holdout] = {
     "rate": rate,
     "size-and-rate": size_and_rate,
     "run": run,
+    "tenfold": tenfold,
 }
+
+USUAL = tuple(name for name in HOLDOUTS if name != "tenfold")
+"""Those that are asked unless others are named: `tenfold` is for studies that were made for it."""
 
 
 def at_highest(points: Points, names: tuple[str, ...]) -> np.ndarray:
