@@ -1,0 +1,124 @@
+"""What the runs of the study answer, as numbers: curves by size and method, fits, and what they say of runs that they did not see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.errors import FitError
+from prunescale.fitting import Audit, Fit, audit, bootstrap, fit
+from prunescale.laws import LAWS, Law
+from prunescale.runs import Run
+from prunescale.runs.control import with_control
+from prunescale.runs.table import columns
+
+Columns = dict[str, np.ndarray]
+
+METHODS = {
+    "depth": "block-influence",
+    "width": "width-activation",
+    "2:4 by magnitude": "magnitude",
+    "2:4 by SparseGPT": "sparsegpt",
+}
+"""What the study calls a method, and what its runs do."""
+
+MIN_TOKENS = 1_048_576
+"""The warm-up's, before which a curve says more of the learning rate than of the law."""
+
+RIVALS = ("p2", "p2-no-delta", "p2-odds", "p2-log-kept", "p2-beta-rate", "p2-additive", "p2-control")
+"""Laws of the loss after pruning. The last adds to the control's loss what the others add to the loss before pruning."""
+
+HELD_OUT = ("checkpoints", "size", "rate", "tenfold", "size-and-rate")
+"""The paper's three, and two more."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The points of one method: `table` has the pruned runs alone, with the loss of each one's control."""
+
+    method: str
+    table: Columns
+    phases: tuple[str, ...]
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Where there is one rate, its exponent cannot be told from the constants that it multiplies."""
+        return {} if len(np.unique(np.round(self.table["pruning_rate"], 2))) > 1 else {"gamma": 0.0}
+
+
+def controls(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.pruning_method is None and run.kind == "post-training"]
+
+
+def asked(runs: Sequence[Run], method: str, phase: str = "constant") -> Asked:
+    """The points of the runs of a method, in one phase of the learning rate."""
+    pruned = [run for run in runs if run.pruning_method == METHODS[method]]
+    table = with_control(columns([*pruned, *controls(runs)]))
+    is_pruned = table["pruning_rate"] > 0
+    return Asked(method, {name: column[is_pruned] for name, column in table.items()}, (phase,))
+
+
+def fits(question: Asked, laws: Sequence[str] = RIVALS, n: int = 200) -> dict[str, Fit | str]:
+    """Each law fitted to all points, with the spread of its constants; the reason where it cannot be."""
+    found: dict[str, Fit | str] = {}
+    for name in laws:
+        try:
+            of_law = fit(LAWS[name], question.table, fixed=fixed(name, question), min_tokens=MIN_TOKENS, phases=question.phases)
+            found[name] = bootstrap(of_law, n=n) if n else of_law
+        except FitError as error:
+            found[name] = str(error)
+    return found
+
+
+def fixed(name: str, question: Asked) -> dict[str, float]:
+    return {constant: value for constant, value in question.fixed.items() if constant in LAWS[name].bounds}
+
+
+def held_out(question: Asked, laws: Sequence[str] = RIVALS, n: int = 200) -> Audit:
+    """Each law refitted without what each hold-out leaves out, and judged on that, beside the baselines."""
+    chosen: list[type[Law]] = [LAWS[name] for name in laws]
+    return audit(
+        chosen,
+        question.table,
+        fixed={name: fixed(name, question) for name in laws},
+        min_tokens=MIN_TOKENS,
+        phases=question.phases,
+        holdouts=HELD_OUT,
+        n_replicates=n,
+    )
+
+
+@dataclass(frozen=True)
+class End:
+    """A model after so many tokens: its loss in the middle of the constant rate and annealed, and those of its control; None where one was
+    not measured."""
+
+    n_tokens: int
+    constant: float | None
+    annealed: float | None
+    control: float | None
+    control_annealed: float | None
+
+
+def ends(run: Run, control: Run | None) -> list[End]:
+    """At the token counts at which the run has annealed ends."""
+    mine, other = by_phase(run), by_phase(control) if control else {}
+    return [
+        End(n, mine.get(("constant", n)), loss, other.get(("constant", n)), other.get(("annealed", n)))
+        for (phase, n), loss in mine.items()
+        if phase == "annealed"
+    ]
+
+
+def by_phase(run: Run) -> dict[tuple[str, int], float]:
+    return {(point.phase, point.n_tokens): point.loss for point in run.points}
+
+
+def control_of(run: Run, runs: Sequence[Run]) -> Run | None:
+    """Of the same base and seed."""
+    return next((each for each in controls(runs) if each.base == run.base and seed(each) == seed(run)), None)
+
+
+def seed(run: Run) -> int:
+    train: Mapping[str, int] = run.recipe.get("train", {})
+    return train.get("seed", 0)

@@ -1,0 +1,130 @@
+"""Tables of this study, from runs.json alone:
+
+python -m studies.p2.report     writes results.md beside it
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from prunescale.amounts import short
+from prunescale.fitting import Audit, Fit
+from prunescale.runs import Run, read_json
+from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, held_out, seed
+from studies.published.markdown import constant, percent, table
+
+HERE = Path(__file__).parent
+MEANING = {
+    "checkpoints": "the last fifth of each run's checkpoints",
+    "size": "the largest size",
+    "rate": "the highest rate",
+    "tenfold": "all beyond a tenth of the tokens",
+    "size-and-rate": "the largest size and the highest rate",
+}
+
+
+def results(runs: Sequence[Run], n: int = 200) -> str:
+    """The whole page. n: refits for each interval."""
+    return "\n\n".join(["# Results", "*Made by `python -m studies.p2.report` from the runs.*", *sections(runs, n)]) + "\n"
+
+
+def sections(runs: Sequence[Run], n: int) -> Iterator[str]:
+    yield "## Runs\n\n" + cost_table(runs)
+    yield "## Finished models\n\n" + ends_table(runs)
+    for method in METHODS:
+        if not any(run.pruning_method == METHODS[method] for run in runs):
+            continue
+        for phase in ("constant", "annealed"):
+            question = asked(runs, method, phase)
+            yield f"## {method[0].upper()}{method[1:]}, {phase}\n\n" + fit_table(fits(question, n=n))
+            yield held_out_tables(question, n)
+
+
+def cost_table(runs: Sequence[Run]) -> str:
+    """What each size took, by what was done with it."""
+    kinds: dict[tuple[int, str], list[Run]] = {}
+    for run in runs:
+        kinds.setdefault(
+            (run.n_params_before or 0, run.pruning_method or ("dense" if run.kind == "pre-training" else "control")), []
+        ).append(run)
+    lines = [
+        [
+            short(size),
+            kind,
+            str(len(of_kind)),
+            f"{loss_before(of_kind)}",
+            short(sum(run.n_tokens for run in of_kind)),
+            f"{sum(run.flops or 0 for run in of_kind):.2e}",
+            f"{sum(run.seconds or 0 for run in of_kind) / 60:.1f}",
+        ]
+        for (size, kind), of_kind in sorted(kinds.items())
+    ]
+    return table(["parameters", "what", "runs", "L0", "tokens", "FLOPs", "GPU minutes"], lines, n_words=2)
+
+
+def loss_before(runs: Sequence[Run]) -> str:
+    known = {run.loss_before for run in runs if run.loss_before is not None}
+    return f"{min(known):.4f}" if len(known) == 1 else "-"
+
+
+def ends_table(runs: Sequence[Run]) -> str:
+    """The excess of finished models over the finished control after as many tokens; in brackets that over the loss before pruning."""
+    pruned = [run for run in runs if run.pruning_method and run.kind == "post-training" and seed(run) == 0]
+    counts = sorted({end.n_tokens for run in pruned for end in ends(run, None)})
+    lines = []
+    for run in sorted(pruned, key=lambda run: (run.n_params_before or 0, str(run.pruning_method), run.pruning_rate or 0)):
+        after = {end.n_tokens: end for end in ends(run, control_of(run, runs))}
+        cells = []
+        for n_tokens in counts:
+            end = after.get(n_tokens)
+            if end is None or end.annealed is None or run.loss_before is None:
+                cells.append("-")
+                continue
+            over_control = "-" if end.control_annealed is None else f"{end.annealed - end.control_annealed:.4f}"
+            cells.append(f"{over_control} ({end.annealed - run.loss_before:+.4f})")
+        lines.append([short(run.n_params_before or 0), str(run.pruning_method), f"{run.pruning_rate:.3f}", *cells])
+    return table(["parameters", "method", "rate", *(f"{short(n)} tokens" for n in counts)], lines, n_words=2)
+
+
+def fit_table(found: dict[str, Fit | str]) -> str:
+    lines = []
+    for name, of_law in found.items():
+        if isinstance(of_law, str):
+            lines.append([name, of_law, "", "", "", "", ""])
+            continue
+        metrics = of_law.metrics
+        free = [each for each in of_law.law.bounds if each not in of_law.fixed]
+        values = ", ".join(f"{each} {constant(of_law, each)}" for each in free)
+        r2 = "-" if metrics.r2_excess is None else f"{metrics.r2_excess:.4f}"
+        asd = "-" if metrics.asd is None else f"{metrics.asd:.4f}"
+        lines.append(
+            [name, values, r2, f"{metrics.rmse:.4f}", f"{metrics.huber:.3g}", asd, of_law.status.name.lower().replace("_", " ")]
+        )
+    return table(["law", "constants, 90 %", "R2 of the excess", "RMSE", "Huber", "ASD", "status"], lines, n_words=2)
+
+
+def held_out_tables(question: Asked, n: int) -> str:
+    found = held_out(question, n=n)
+    return "\n\n".join(f"Held out: {MEANING[name]}.\n\n{held_out_table(found, name)}" for name in HELD_OUT)
+
+
+def held_out_table(found: Audit, name: str) -> str:
+    """The laws and baselines on one hold-out, the least error of the excess first; or why there is none."""
+    rows = sorted((row for row in found.rows if row.holdout == name), key=lambda row: row.score.excess_error or row.score.error)
+    if not rows:
+        return next((skipped.reason for skipped in found.skipped if skipped.holdout == name), "Not asked.")
+    lines = [
+        [
+            f"*{row.law}*" if row.is_baseline else row.law,
+            percent(row.score.error),
+            percent(row.score.largest_error),
+            "-" if row.score.excess_error is None else percent(row.score.excess_error, 1),
+            "-" if row.score.slope_error is None else percent(row.score.slope_error, 1),
+            "-" if row.inside is None else percent(row.inside, 0),
+        ]
+        for row in rows
+    ]
+    return table(["law", "error", "largest", "of the excess", "of the slope", "inside 90 %"], lines)
+
+
+if __name__ == "__main__":
+    (HERE / "results.md").write_text(results(read_json(HERE / "runs.json")), encoding="utf-8")
