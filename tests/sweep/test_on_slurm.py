@@ -76,7 +76,7 @@ def test_a_folder_that_is_not_shared(local, recipe, job):
 
 @pytest.mark.slow
 def test_closing_ends_what_is_under_way(local, recipe, job):
-    it = job(recipe(N_STEPS), "ended")
+    it = job(recipe(20_000), "ended")
     local.start(it)
     process = in_mid_training(it)
     local.close()

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-N_STEPS = 200
-"""Of a run that is interrupted: more than a second goes by after its first checkpoint."""
+N_STEPS = 400
+"""Of a run that is interrupted: two seconds go by after its first checkpoint, where nobody else wants the cores."""
 
 
 def curve_of(outcome):
