@@ -111,7 +111,7 @@ def recipe(folder: Path, data: bytes) -> None:
 
 
 def study(folder: Path, data: bytes) -> None:
-    from prunescale.sweep.study import Study
+    from prunescale.study import Study
 
     found = Study.from_toml(put(folder, "study.toml", data))
     assert len({run.recipe.hash for run in found.runs}) == len(found.runs)
@@ -122,9 +122,9 @@ def beside_a_run(name: str) -> Callable[[Path, bytes], None]:
 
     def read(folder: Path, data: bytes) -> None:
         from prunescale.cli.sweep_table import answer, cells
+        from prunescale.study import Study
         from prunescale.sweep.driver import entries_of
         from prunescale.sweep.job import kept_result
-        from prunescale.sweep.study import Study
 
         asked = Study.from_toml(put(folder, "study.toml", STUDIES[0].encode()))
         place = folder / asked.runs[0].recipe.hash

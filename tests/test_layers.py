@@ -20,6 +20,7 @@ LAYERS = (
     "shape",
     "partners",
     "recipe",
+    "study",
     "laws",
     "fitting",
     "planner",

@@ -110,10 +110,12 @@ def run(
 
     from prunescale.cli.sweep_table import answer, print_outcome, shown_live
     from prunescale.runs import refuse_unwritable
-    from prunescale.sweep import Settings, Study
-    from prunescale.sweep import sweep as done
+    from prunescale.study import Study
 
     study = Study.from_toml(study_file).only(only)
+    from prunescale.sweep import Settings  # with torch, which takes seconds
+    from prunescale.sweep import sweep as done
+
     place = folder or Path(f"{study.name}.sweep")
     if engine_name in ("in-process", "processes"):
         options.chosen_device(device)
@@ -251,7 +253,7 @@ def status(study_file: Path, only: tuple[str, ...], store: str, folder: Path | N
     """Tell where each run of STUDY.toml stands, also while a sweep is at work."""
     from prunescale.cli.output import print_json
     from prunescale.cli.sweep_table import answer, print_outcome
-    from prunescale.sweep import Study
+    from prunescale.study import Study
 
     study = Study.from_toml(study_file).only(only)
     place = folder or Path(f"{study.name}.sweep")
@@ -268,11 +270,10 @@ def status(study_file: Path, only: tuple[str, ...], store: str, folder: Path | N
 @only_option
 @store_option
 @how_to_export
-@options.needs("train", "torch", "transformers", "safetensors")
 def export(study_file: Path, only: tuple[str, ...], store: str, kind: str, out: Path | None, as_json: bool) -> None:
     """Write the runs of STUDY.toml that are in the store, as JSON, CSV or Parquet."""
     from prunescale.runs import Store
-    from prunescale.sweep import Study
+    from prunescale.study import Study
 
     refuse_to_mix(kind, out, as_json)
     study = Study.from_toml(study_file).only(only)

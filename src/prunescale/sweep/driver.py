@@ -25,9 +25,9 @@ from typing import Any, Literal
 from prunescale.errors import TrainingError
 from prunescale.recipe import Recipe
 from prunescale.runs import Store
+from prunescale.study import Planned, Study
 from prunescale.sweep.engines import Engine, Pending
 from prunescale.sweep.job import Job, Outcome, is_held, status_of
-from prunescale.sweep.study import Planned, Study
 from prunescale.training import refuse_damaged
 from prunescale.training.resume import write_whole
 from prunescale.training.shards import is_shards
