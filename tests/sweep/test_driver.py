@@ -28,11 +28,18 @@ from prunescale.sweep import (
     run_recipe,
     sweep,
 )
+from prunescale.sweep import job as job_module
 from prunescale.sweep.driver import only_one
 from prunescale.sweep.job import is_alive
 from prunescale.training import Machine
 
 CPU = Settings({"device": "cpu"})
+
+
+@pytest.fixture(autouse=True)
+def asked_after_each_step(monkeypatch):
+    """These runs are over in less time than goes by between two looks."""
+    monkeypatch.setattr("prunescale.sweep.job.ASKED_EVERY", 0.0)
 
 
 @pytest.fixture
@@ -280,3 +287,18 @@ def test_a_process_that_has_ended_is_not_alive_though_nobody_has_asked():
     assert process.returncode is None
     process.wait()
     assert not is_alive(process.pid)
+
+
+def test_files_are_not_looked_at_after_each_step_and_the_clock_is(tmp_path, monkeypatch):
+    now, looks = [100.0], []
+    monkeypatch.setattr(job_module, "ASKED_EVERY", 0.5)
+    monkeypatch.setattr(job_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(job_module.time, "time", lambda: now[0])
+    monkeypatch.setattr(job_module.Path, "exists", lambda path: looks.append(path) or False)
+    should_stop = job_module.now_and_then(job_module.Job({}, str(tmp_path), "stop", until=102.0))
+    for _ in range(19):
+        assert not should_stop()
+        now[0] += 0.1
+    assert len(looks) == 4
+    now[0] = 102.0
+    assert should_stop()

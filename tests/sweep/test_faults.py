@@ -24,6 +24,12 @@ def nothing_is_lost(found):
     assert lost == dict.fromkeys(lost, 0), found
 
 
+@pytest.fixture(autouse=True)
+def asked_after_each_step(monkeypatch):
+    """These runs are over in less time than goes by between two looks."""
+    monkeypatch.setattr("prunescale.sweep.job.ASKED_EVERY", 0.0)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_nothing_is_lost_or_twice_or_different(tmp_path):
     found = killed(12, tmp_path, 5, forked)

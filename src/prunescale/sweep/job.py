@@ -33,6 +33,9 @@ from prunescale.training.resume import write_whole
 TOLD_EVERY = 0.5
 """Seconds from one status to the next."""
 
+ASKED_EVERY = 0.1
+"""Seconds from one look at the stop file and the driver to the next: on a network drive each takes its time."""
+
 State = Literal["done", "stopped", "refused", "failed"]
 
 
@@ -95,7 +98,7 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
     recipe = Recipe.from_dict(job.recipe)
     status = Status(folder / "status.json", recipe.train.tokens)
     with ranks_of_torchrun(device_of(job.device)) as (ranks, device):
-        machine = Machine(device, ranks, job.part_tokens, job.recompute, 60 * job.checkpoint_minutes, lambda: job.should_stop)
+        machine = Machine(device, ranks, job.part_tokens, job.recompute, 60 * job.checkpoint_minutes, now_and_then(job))
         told = both(progress, status) if ranks.is_first else None
         with like_a_fresh_process(device):
             done = run_recipe(recipe, machine=machine, keep_in=folder / "training", progress=told)
@@ -107,6 +110,21 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
             save(checkpoint, job.save_to, dtype=checkpoint.dtype)
         write_whole(folder / "result.json", runs_to_json((run,)))
     return Outcome("done", run)
+
+
+def now_and_then(job: Job) -> Callable[[], bool]:
+    """Whether a job should stop, as a training may ask after each step: the clock is looked at each time, the rest not as often."""
+    looked = [-ASKED_EVERY]
+
+    def should_stop() -> bool:
+        if job.until is not None and time.time() >= job.until:
+            return True
+        if time.monotonic() - looked[0] < ASKED_EVERY:
+            return False
+        looked[0] = time.monotonic()
+        return job.should_stop
+
+    return should_stop
 
 
 def outcome_file(job: Job) -> Path:
