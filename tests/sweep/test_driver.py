@@ -30,6 +30,7 @@ from prunescale.sweep import (
 )
 from prunescale.sweep import job as job_module
 from prunescale.sweep.driver import only_one
+from prunescale.sweep.engines import visible
 from prunescale.sweep.job import is_alive
 from prunescale.training import Machine
 
@@ -302,3 +303,17 @@ def test_files_are_not_looked_at_after_each_step_and_the_clock_is(tmp_path, monk
     assert len(looks) == 4
     now[0] = 102.0
     assert should_stop()
+
+
+def test_processes_are_as_many_as_fit_the_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6,7")
+    assert Processes.on_this_machine(None, 1, "auto").free == [(0,), (1,), (2,), (3,)]
+    pairs = Processes.on_this_machine(9, 2, "cuda")
+    assert pairs.free == [(0, 1), (2, 3)]
+    assert visible(pairs.free[1]) == ["6", "7"]
+    assert Processes.on_this_machine(3, 2, "cpu").free == [(), (), ()]
+    with pytest.raises(TrainingError, match="A run on 8 GPUs does not fit on this machine, which has 4: give it fewer"):
+        Processes.on_this_machine(None, 8, "auto")
+    with pytest.raises(TrainingError, match="cuda:1 is one GPU, and each process gets its own"):
+        Processes.on_this_machine(None, 1, "cuda:1")

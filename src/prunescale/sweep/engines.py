@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
+from prunescale.errors import TrainingError
 from prunescale.sweep.job import Job, Outcome, carry_out, kept_result, outcome_file
 from prunescale.training import Progress
 
@@ -86,8 +87,13 @@ class Processes:
 
     @classmethod
     def on_this_machine(cls, n_workers: int | None, n_processes: int, device: str) -> "Processes":
-        """As many as there are GPUs for, or so many; on a CPU one for each two cores."""
+        """As many as there are GPUs for, or so many; on a CPU one for each two cores. Raises TrainingError where there are too few GPUs for
+        a job, and for one GPU by its number."""
         n_gpus = torch.cuda.device_count() if device != "cpu" else 0
+        if ":" in device:
+            raise TrainingError(f"{device} is one GPU, and each process gets its own: use cuda, or the engine in-process.")
+        if n_gpus and n_processes > n_gpus:
+            raise TrainingError(f"A run on {n_processes} GPUs does not fit on this machine, which has {n_gpus}: give it fewer.")
         most = n_gpus // n_processes if n_gpus else max(1, (os.cpu_count() or 1) // 2)
         n_slots = max(1, min(most, n_workers or most)) if n_gpus else n_workers or most
         return cls(n_slots, n_processes if n_gpus else 0)
