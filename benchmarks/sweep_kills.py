@@ -65,7 +65,6 @@ class Seen:
     points: dict[str, dict[Any, float]] = field(default_factory=dict)
     n_lost: int = 0
     n_twice: int = 0
-    n_points: int = 0
 
     def look(self, study: Study, folder: Path, store: Path) -> None:
         now = {
@@ -159,42 +158,28 @@ def forked(place: Path, file: Path, draw: random.Random) -> int | None:
             code = undisturbed(place, file)
         finally:
             os._exit(code)
-    return ended_or_killed(lambda: os.waitpid(child, os.WNOHANG), moment, lambda: child)
-
-
-def ended_or_killed(wait: Callable[[], tuple[int, int]], moment: float, victim: Callable[[], int]) -> int | None:
     until = time.monotonic() + moment
     while time.monotonic() < until:
-        pid, status = wait()
+        pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             code = os.waitstatus_to_exitcode(status)
             assert code >= 0, f"ended by signal {-code}, which is not ours"
             return code
         time.sleep(0.002)
-    os.kill(victim(), signal.SIGKILL)
-    while not wait()[0]:
-        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     return None
 
 
 def with_workers(place: Path, file: Path, draw: random.Random) -> int | None:
     """A life as a command with worker processes: its driver or one of its workers is killed. Killed workers are tried again by it."""
-    command = [
-        sys.executable,
-        "-m",
-        "prunescale.cli.main",
-        "sweep",
-        file,
-        "--engine",
-        "processes",
-        "--workers",
-        "2",
-        "--retries",
-        "100",
-    ]
-    options = ["--store", place / "runs.db", "--folder", place / "sweep", "--checkpoint-minutes", "0", "--device", "cpu"]
+    engine = ["--engine", "processes", "--workers", "2", "--retries", "100", "--checkpoint-minutes", "0", "--device", "cpu"]
+    places = [str(file), "--store", str(place / "runs.db"), "--folder", str(place / "sweep")]
     driver = subprocess.Popen(
-        list(map(str, command + options)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-m", "prunescale.cli.main", "sweep", *engine, *places],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     time.sleep(draw.uniform(0, LONGEST_LIFE["processes"]))
     workers = workers_in(place / "sweep")

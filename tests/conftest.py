@@ -1,13 +1,15 @@
 """Tiny models, tokenizers and checkpoints, made from a configuration and a seed; and the record of a run."""
 
 import os
+import subprocess
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may reach the network
 os.environ["PRUNESCALE_CACHE"] = tempfile.mkdtemp(prefix="prunescale-tests-")  # and none leaves tokens in the cache of a person
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +137,40 @@ def token_ids() -> Any:
     import torch
 
     return torch.randint(1, 1 + ALPHABET, (400,), generator=torch.Generator().manual_seed(5))
+
+
+class SmallDisk:
+    """A real disk of so many bytes, such as 500k, that can be made larger. Skips the test where none can be mounted."""
+
+    def __init__(self, folder: Path, size: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        if mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder):
+            pytest.skip("no disk can be mounted here")
+
+    def grow(self, size: str) -> None:
+        assert mount("-o", f"remount,size={size}", self.folder) == 0
+
+    def close(self) -> None:
+        subprocess.run(["umount", "-l", self.folder], check=True)
+
+
+def mount(*arguments: object) -> int:
+    return subprocess.run(["mount", *map(str, arguments)], check=False, stderr=subprocess.DEVNULL).returncode
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], SmallDisk]]:
+    """Makes such a disk."""
+    made: list[SmallDisk] = []
+
+    def make(size: str) -> SmallDisk:
+        made.append(SmallDisk(tmp_path / f"disk-{len(made)}", size))
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.close()
 
 
 RUN = Run(

@@ -88,10 +88,20 @@ class ModelRecipe:
         _check_entries("model.", self)
         if self.head_dim is None and self.hidden_size % self.heads:
             raise _refused("model.heads", self.heads, f"a divisor of hidden_size ({self.hidden_size}), or head_dim be given")
-        if self.heads % (self.kv_heads or self.heads):
+        if self.heads % self.n_kv_heads:
             raise _refused("model.kv_heads", self.kv_heads, f"a divisor of heads ({self.heads})")
-        if (self.head_dim or self.hidden_size // self.heads) % 2:
-            raise _refused("model.head_dim", self.head_dim or self.hidden_size // self.heads, "even, for rotary positions")
+        if self.size_of_head % 2:
+            raise _refused("model.head_dim", self.size_of_head, "even, for rotary positions")
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Of keys and values: those given, or as many as of queries."""
+        return self.kv_heads or self.heads
+
+    @property
+    def size_of_head(self) -> int:
+        """That given, or a head's share of the hidden size."""
+        return self.head_dim or self.hidden_size // self.heads
 
 
 @dataclass(frozen=True, kw_only=True)

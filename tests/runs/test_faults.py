@@ -164,14 +164,9 @@ def test_what_cannot_be_written_is_said_before_a_training(path, monkeypatch, mak
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(disk_of):
     """A disk of 1 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not IS_ROOT or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("no disk can be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    return disk_of("1m").folder
 
 
 def test_a_full_disk_takes_no_run_that_was_kept(small_disk, make_run):

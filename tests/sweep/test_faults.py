@@ -3,7 +3,6 @@
 import json
 import random
 import signal
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -140,27 +139,20 @@ def test_a_damaged_shard_is_named_before_anything_is_trained_on_it(tmp_path, tok
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(disk_of):
     """A disk of 100 kB, too small for a checkpoint."""
-    disk = tmp_path / "small"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], check=False, stderr=subprocess.DEVNULL
-    ).returncode:
-        pytest.skip("no disk can be mounted here")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    return disk_of("100k")
 
 
 @pytest.mark.parametrize("engine", [InProcess, lambda: Processes(1)], ids=["in-process", "processes"])
 def test_a_full_disk_is_the_reason_and_with_room_it_goes_on(small_disk, tmp_path, engine):
     study = Study("one", Study.from_toml(written(tmp_path / "a", first=0)).runs[:1])
-    (entry,) = sweep(study, tmp_path / "runs.db", small_disk / "s", engine(), EACH_TIME)
+    (entry,) = sweep(study, tmp_path / "runs.db", small_disk.folder / "s", engine(), EACH_TIME)
     assert entry.stage == "failed"
     assert "cannot be written" in entry.reason
     assert "No space left" in entry.reason
-    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
-    (entry,) = sweep(study, tmp_path / "runs.db", small_disk / "s", engine(), EACH_TIME)
+    small_disk.grow("4m")
+    (entry,) = sweep(study, tmp_path / "runs.db", small_disk.folder / "s", engine(), EACH_TIME)
     assert entry.stage == "done"
     sweep(study, tmp_path / "expected.db", tmp_path / "e", InProcess(), EACH_TIME)
     assert curves(tmp_path / "runs.db") == curves(tmp_path / "expected.db")
@@ -175,8 +167,8 @@ def fill(file):
 @pytest.mark.parametrize("engine", [InProcess, lambda: Processes(1)], ids=["in-process", "processes"])
 def test_no_byte_is_left(small_disk, tmp_path, engine):
     study = Study("one", Study.from_toml(written(tmp_path / "a", first=0)).runs[:1])
-    (small_disk / "s").mkdir()
-    fill(small_disk / "filler")
-    (entry,) = sweep(study, tmp_path / "runs.db", small_disk / "s", engine(), EACH_TIME)
+    (small_disk.folder / "s").mkdir()
+    fill(small_disk.folder / "filler")
+    (entry,) = sweep(study, tmp_path / "runs.db", small_disk.folder / "s", engine(), EACH_TIME)
     assert entry.stage == "failed"
     assert "No space left" in entry.reason

@@ -75,6 +75,23 @@ class Setting(click.ParamType):
 COUNT, COUNTS, SETTING = Count(), Counts(), Setting()
 
 
+def machine(command: Any) -> Any:
+    """Options on how a training uses its machine, which don't change what comes out."""
+    for option in reversed(
+        (
+            click.option(
+                "--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints."
+            ),
+            click.option("--part-tokens", type=COUNT, help="Tokens computed at once, for memory. [default: all of a step]"),
+            click.option(
+                "--recompute", is_flag=True, help="Compute blocks again in the backward pass: less memory, a third more time."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def points(command: Any) -> Any:
     """Options that say which points of the runs a fit uses, and what it makes small."""
     for option in reversed(

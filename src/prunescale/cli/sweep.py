@@ -12,7 +12,7 @@ from prunescale.cli.runs import how_to_export, refuse_to_mix, write_runs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prunescale.sweep import Engine, Entry, Study
+    from prunescale.sweep import Engine, Study
 
 SOME_FAILED, NOT_ALL = 1, 3
 """Exit codes where something is left to do."""
@@ -72,9 +72,7 @@ only_option = click.option("--only", multiple=True, metavar="TEXT", help="Runs w
 @click.option("--dry-run", is_flag=True, help="List the runs with tokens, FLOPs and hours, and do nothing.")
 @click.option("--save-models", is_flag=True, help="Keep each trained model, in FOLDER/models, by its name.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep those of runs that are done.")
-@click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints.")
-@click.option("--part-tokens", type=options.COUNT, help="Tokens computed at once, for memory. [default: all of a step]")
-@click.option("--recompute", is_flag=True, help="Compute blocks again in the backward pass: less memory, a third more time.")
+@options.machine
 @options.device
 @options.as_json
 @options.needs("train", "torch", "transformers", "safetensors")
@@ -200,10 +198,11 @@ def listed(study: "Study", store: str, folder: Path, engine: "Engine", device: s
     """Tell what the runs of a study would cost."""
     from prunescale.cli.output import print_json, print_paragraph, print_table
     from prunescale.cli.sweep_table import costs, costs_of_rows
+    from prunescale.sweep import entries_of
     from prunescale.sweep.cost import speed_of
 
     with opened(store) as runs:
-        entries = entries_in(study, runs, folder)
+        entries = entries_of(study, runs, folder)
         speed = speed_of(runs, options.chosen_device(device), n_devices)
     found = costs(entries, speed)
     if as_json:
@@ -225,12 +224,6 @@ def listed(study: "Study", store: str, folder: Path, engine: "Engine", device: s
     print_table(study.name, headings, rows)
     print_paragraph(sentence)
     return 0
-
-
-def entries_in(study: "Study", runs: Any, folder: Path) -> "list[Entry]":
-    from prunescale.sweep import entries_of
-
-    return entries_of(study, runs, folder)
 
 
 def opened(store: str) -> Any:
@@ -256,9 +249,11 @@ def status(study_file: Path, only: tuple[str, ...], store: str, folder: Path | N
     from prunescale.study import Study
 
     study = Study.from_toml(study_file).only(only)
+    from prunescale.sweep import entries_of  # with torch, which takes seconds
+
     place = folder or Path(f"{study.name}.sweep")
     with opened(store) as runs:
-        entries = entries_in(study, runs, place)
+        entries = entries_of(study, runs, place)
     if as_json:
         print_json(answer(study, store, place, entries))
     else:

@@ -41,9 +41,7 @@ from prunescale.cli import options
 @click.option("--store", default="runs.db", show_default=True, help="Where the run is kept; made if it isn't there.")
 @click.option("--save", "save_to", help="New folder for the trained model.")
 @click.option("--checkpoints", help="Folder for measurements and checkpoints: a run that was cut off goes on from there.")
-@click.option("--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints.")
-@click.option("--part-tokens", type=options.COUNT, help="Tokens computed at once, for memory. [default: all of a step]")
-@click.option("--recompute", is_flag=True, help="Compute blocks again in the backward pass: less memory, a third more time.")
+@options.machine
 @click.option("--track", help="Send the curve to tensorboard:DIR, wandb[:PROJECT] or trackio[:PROJECT] too.")
 @options.device
 @options.as_json

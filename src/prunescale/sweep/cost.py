@@ -49,8 +49,12 @@ class Speed:
 
 def n_tokens_of(recipe: Recipe) -> int:
     """Tokens that a recipe trains on in all."""
-    trained = schedule_of(recipe.train).n_steps_in_all * recipe.train.batch_tokens
-    return trained + sum(n_tokens_between(recipe))
+    return n_tokens_after_pruning(recipe) + n_tokens_between(recipe)
+
+
+def n_tokens_after_pruning(recipe: Recipe) -> int:
+    """With the branches of cooldowns."""
+    return schedule_of(recipe.train).n_steps_in_all * recipe.train.batch_tokens
 
 
 def cost_of(recipe: Recipe) -> Cost:
@@ -62,15 +66,15 @@ def cost_of(recipe: Recipe) -> Cost:
     head = 6 * shape.vocab_size * shape.hidden_size
     blocks = shape.flops_per_token(length) - head
     taught = teacher_flops(recipe, shape)
-    trained = schedule_of(recipe.train).n_steps_in_all * recipe.train.batch_tokens
     per_token = head + blocks * (1 - share_removed(recipe.prune)) + taught
-    between = sum(n_tokens_between(recipe)) * (head + blocks * (1 - share_removed(recipe.prune) / 2))
-    return Cost(n_tokens_of(recipe), trained * per_token + between)
+    between = n_tokens_between(recipe) * (head + blocks * (1 - share_removed(recipe.prune) / 2))
+    return Cost(n_tokens_of(recipe), n_tokens_after_pruning(recipe) * per_token + between)
 
 
-def n_tokens_between(recipe: Recipe) -> list[int]:
+def n_tokens_between(recipe: Recipe) -> int:
+    """Trained on between the steps of a pruning."""
     wanted = recipe.prune
-    return [wanted.step_tokens or 0] * ((wanted.steps or 1) - 1) if wanted else []
+    return ((wanted.steps or 1) - 1) * (wanted.step_tokens or 0) if wanted else 0
 
 
 def share_removed(wanted: PruneRecipe | None) -> float:

@@ -15,12 +15,18 @@ from typing import Any, Protocol
 
 import torch
 
-from prunescale.errors import TrainingError
+from prunescale.errors import TrainingError, in_one_line
 from prunescale.sweep.job import Job, Outcome, carry_out, kept_result, outcome_file
 from prunescale.training import Progress
 
 LONGEST_REASON = 500
 """Characters: what is said of a lost worker may have several lines."""
+
+
+def one_line(text: object) -> str:
+    """What was said elsewhere, as a reason."""
+    return in_one_line(" ".join(str(text).split()), LONGEST_REASON)
+
 
 NOT_BEGUN = Outcome("stopped", reason="Stopped before it began.")
 

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from prunescale.models import save
 from prunescale.recipe import Recipe
 from prunescale.runs import Point, Run, read_json, runs_to_json
 from prunescale.sweep.one import run_recipe
-from prunescale.training import Machine, Progress, ranks_of_torchrun
+from prunescale.training import Machine, Progress, both, ranks_of_torchrun
 from prunescale.training.resume import write_whole
 
 TOLD_EVERY = 0.5
@@ -99,7 +99,7 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
     status = Status(folder / "status.json", recipe.train.tokens)
     with ranks_of_torchrun(device_of(job.device)) as (ranks, device):
         machine = Machine(device, ranks, job.part_tokens, job.recompute, 60 * job.checkpoint_minutes, now_and_then(job))
-        told = both(progress, status) if ranks.is_first else None
+        told = both(progress, status.progress) if ranks.is_first else None
         with like_a_fresh_process(device):
             done = run_recipe(recipe, machine=machine, keep_in=folder / "training", progress=told)
         if done is None:
@@ -201,6 +201,10 @@ class Status:
         self.began, self.n_before, self.told = time.monotonic(), 0, 0.0
         self.tell()
 
+    @property
+    def progress(self) -> Progress:
+        return Progress(note=self.note, stage=self.stage, begin=self.begin, step=self.step, point=self.point)
+
     def tell(self) -> None:
         self.content["time"], self.told = time.time(), time.monotonic()
         beside = self.file.with_suffix(".unfinished")
@@ -262,24 +266,4 @@ def status_of(folder: Path) -> Told:
         stage=stage if isinstance(stage := content.get("stage"), str) else None,
         notes=tuple(note for note in notes if isinstance(note, str)) if isinstance(notes, list) else (),
         **known,
-    )
-
-
-def both(progress: Progress, status: Status) -> Progress:
-    """Tells both."""
-
-    def told(*listeners: Callable[..., None]) -> Callable[..., None]:
-        def tell(*what: Any) -> None:
-            for listener in listeners:
-                listener(*what)
-
-        return tell
-
-    return replace(
-        progress,
-        note=told(progress.note, status.note),
-        stage=told(progress.stage, status.stage),
-        begin=told(progress.begin, status.begin),
-        step=told(progress.step, status.step),
-        point=told(progress.point, status.point),
     )

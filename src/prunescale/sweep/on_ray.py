@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from prunescale.errors import TrainingError, in_one_line
-from prunescale.sweep.engines import LONGEST_REASON, NOT_BEGUN, Pending, by_torchrun, not_shared
+from prunescale.errors import TrainingError
+from prunescale.sweep.engines import NOT_BEGUN, Pending, by_torchrun, not_shared, one_line
 from prunescale.sweep.job import Job, Outcome, carry_out
 
 ENDED_WITHIN = 10.0
@@ -149,7 +149,7 @@ def connect(ray: Any, address: str | None) -> None:
         ray.init(**quiet, **({"address": "local", **here} if address is None else {"address": address}))
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = "can be started on this machine" if address is None else f"answers at {address}"
-        raise TrainingError(f"No Ray {where} ({in_one_line(str(error), LONGEST_REASON)}).") from error
+        raise TrainingError(f"No Ray {where} ({one_line(error)}).") from error
 
 
 def refuse_silent(address: str | None) -> None:
@@ -168,7 +168,7 @@ def refuse_silent(address: str | None) -> None:
 def reason_of(error: Exception) -> str:
     """In one line; of what a task raised, without the stack of the other machine."""
     cause = getattr(error, "cause", None) or error
-    return in_one_line(f"{type(cause).__name__}: {' '.join(str(cause).split())}", LONGEST_REASON)
+    return one_line(f"{type(cause).__name__}: {cause}")
 
 
 def carried_out(job: Job, place: str, n_threads: int) -> Outcome:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prunescale.errors import TrainingError, in_one_line
-from prunescale.sweep.engines import LONGEST_REASON, NOT_BEGUN, Ended, Pending, by_torchrun, not_shared
+from prunescale.errors import TrainingError
+from prunescale.sweep.engines import NOT_BEGUN, Ended, Pending, by_torchrun, not_shared, one_line
 from prunescale.sweep.job import Job, Outcome, carry_out
 
 MINUTES = 60
@@ -197,7 +197,3 @@ def minutes_of(text: str) -> int:
         raise TrainingError(
             f"time is {text!r}; Slurm reads minutes, minutes:seconds, hours:minutes:seconds, or days-hours:minutes:seconds."
         ) from error
-
-
-def one_line(error: Exception) -> str:
-    return in_one_line(" ".join(str(error).split()), LONGEST_REASON)

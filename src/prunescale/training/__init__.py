@@ -7,7 +7,7 @@ from prunescale.training.data import read_tokens
 from prunescale.training.distributed import ALONE, Ranks, ranks_of_torchrun, whole_state
 from prunescale.training.evaluate import Measured, mean_loss, measure
 from prunescale.training.held_out import HeldOut, held_out_set, held_out_windows
-from prunescale.training.loop import Curve, Machine, Progress, dtype_of, loss_function, train_
+from prunescale.training.loop import Curve, Machine, Progress, both, dtype_of, loss_function, train_
 from prunescale.training.objective import Teacher, teacher_for
 from prunescale.training.peak import matmul_rate
 from prunescale.training.recorder import RecordRun
@@ -40,6 +40,7 @@ __all__ = [
     "Teacher",
     "Tokens",
     "Tracker",
+    "both",
     "dtype_of",
     "end_of_document",
     "held_out_set",

@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -62,6 +62,19 @@ class Progress:
     step: Callable[[int], None] = lambda n_tokens: None
     train_loss: Callable[[int, float], None] = lambda n_tokens, loss: None
     point: Callable[[Point], None] = lambda point: None
+
+
+def both(one: Progress, other: Progress) -> Progress:
+    """Tells both, in this order."""
+
+    def told(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+        def tell(*what: Any) -> None:
+            first(*what)
+            second(*what)
+
+        return tell
+
+    return Progress(**{each.name: told(getattr(one, each.name), getattr(other, each.name)) for each in fields(Progress)})
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from prunescale.errors import TrainingError
 from prunescale.runs import Point
-from prunescale.training.loop import Progress
+from prunescale.training.loop import Progress, both
 
 KINDS = "tensorboard:DIR, wandb[:PROJECT] or trackio[:PROJECT]"
 PROJECT = "prunescale"
@@ -85,7 +84,6 @@ def tracked(progress: Progress, to: Tracker) -> Progress:
     look like a fall and a rise."""
 
     def point(measured: Point) -> None:
-        progress.point(measured)
         name = "loss/annealed" if measured.phase == "annealed" else "loss/held_out"
         values = {name: measured.loss, **{f"{name}/{domain}": loss for domain, loss in measured.domains.items()}}
         if measured.learning_rate is not None:
@@ -95,10 +93,9 @@ def tracked(progress: Progress, to: Tracker) -> Progress:
         to.log(measured.n_tokens, values)
 
     def train_loss(n_tokens: int, loss: float) -> None:
-        progress.train_loss(n_tokens, loss)
         to.log(n_tokens, {"loss/train": loss})
 
-    return replace(progress, point=point, train_loss=train_loss)
+    return both(progress, Progress(point=point, train_loss=train_loss))
 
 
 class TensorBoard:
