@@ -309,11 +309,30 @@ def test_processes_are_as_many_as_fit_the_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6,7")
     assert Processes.on_this_machine(None, 1, "auto").free == [(0,), (1,), (2,), (3,)]
-    pairs = Processes.on_this_machine(9, 2, "cuda")
-    assert pairs.free == [(0, 1), (2, 3)]
+    pairs = Processes.on_this_machine(None, 2, "cuda")
+    assert (pairs.free, pairs.jobs_per_gpu) == ([(0, 1), (2, 3)], 1)
     assert visible(pairs.free[1]) == ["6", "7"]
+    assert Processes.on_this_machine(3, 1, "cuda").free == [(0,), (1,), (2,)]
     assert Processes.on_this_machine(3, 2, "cpu").free == [(), (), ()]
     with pytest.raises(TrainingError, match="A run on 8 GPUs does not fit on this machine, which has 4: give it fewer"):
         Processes.on_this_machine(None, 8, "auto")
     with pytest.raises(TrainingError, match="cuda:1 is one GPU, and each process gets its own"):
         Processes.on_this_machine(None, 1, "cuda:1")
+
+
+def test_more_runs_at_a_time_than_gpus_share_them_evenly_and_say_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    engine = Processes.on_this_machine(5, 1, "auto")
+    assert (engine.n_slots, sorted(engine.free), engine.jobs_per_gpu) == (5, [(0,), (0,), (0,), (1,), (1,)], 3)
+    given = []
+    monkeypatch.setattr("prunescale.sweep.engines.Process", lambda engine, gpus, job: given.append((gpus, job.jobs_per_gpu)))
+    for _ in range(5):
+        engine.start(job_module.Job({}, str(tmp_path), "stop"))
+    assert given == [((0,), 3), ((1,), 3), ((0,), 3), ((1,), 3), ((0,), 3)]
+
+
+def test_a_run_that_may_have_shared_its_gpu_says_so(recipe, tmp_path):
+    job = job_module.Job(recipe.to_dict(), str(tmp_path / "run"), str(tmp_path / "stop"), device="cpu")
+    alone = carry_out(job).run
+    shared = carry_out(replace(job, folder=str(tmp_path / "another"), jobs_per_gpu=2)).run
+    assert (alone.inputs, shared.inputs) == ({"flops_cooldowns": alone.inputs["flops_cooldowns"]}, alone.inputs | {"runs_per_gpu": 2.0})

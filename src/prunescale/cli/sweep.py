@@ -60,7 +60,9 @@ only_option = click.option("--only", multiple=True, metavar="TEXT", help="Runs w
     help="One run after the other here; side by side, a process each; on a Ray cluster; as Slurm jobs.",
 )
 @click.option(
-    "--workers", type=options.COUNT, help="Runs at a time. [default: what this machine's GPUs or cores are enough for; 8]"
+    "--workers",
+    type=options.COUNT,
+    help="Runs at a time; more than there are GPUs share them. [default: one for each GPU or each two cores; 8]",
 )
 @click.option("--gpus-per-run", type=options.COUNT, default=1, show_default=True, help="GPUs that share a model, or processes.")
 @click.option("--address", help="Of a Ray cluster: host:port, ray://host:port or auto. [default: Ray is started here]")

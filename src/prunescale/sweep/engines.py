@@ -85,28 +85,34 @@ class InProcess:
 
 class Processes:
     """A process a job, so many at a time, each with its share of this machine's GPUs or cores. A job of several processes is started by
-    torchrun."""
+    torchrun. n_sets: of GPUs, which several jobs share where there are fewer sets than slots; while one of them loads or compiles,
+    another trains."""
 
-    def __init__(self, n_slots: int, gpus_per_job: int = 0) -> None:
-        self.n_slots = n_slots
-        self.free = [tuple(range(slot * gpus_per_job, (slot + 1) * gpus_per_job)) for slot in range(n_slots)]
+    def __init__(self, n_slots: int, gpus_per_job: int = 0, n_sets: int | None = None) -> None:
+        self.n_slots, n_sets = n_slots, n_sets or n_slots
+        sets = [tuple(range(number * gpus_per_job, (number + 1) * gpus_per_job)) for number in range(n_sets)]
+        self.free = [sets[slot % n_sets] for slot in range(n_slots)]
+        self.jobs_per_gpu = -(-n_slots // n_sets) if gpus_per_job else 1
 
     @classmethod
     def on_this_machine(cls, n_workers: int | None, n_processes: int, device: str) -> "Processes":
-        """As many as there are GPUs for, or so many; on a CPU one for each two cores. Raises TrainingError where there are too few GPUs for
-        a job, and for one GPU by its number."""
+        """As many as there are GPUs for, or so many, which share the GPUs where they are more; on a CPU one for each two cores. Raises
+        TrainingError where there are too few GPUs for a job, and for one GPU by its number."""
         n_gpus = torch.cuda.device_count() if device != "cpu" else 0
         if ":" in device:
             raise TrainingError(f"{device} is one GPU, and each process gets its own: use cuda, or the engine in-process.")
         if n_gpus and n_processes > n_gpus:
             raise TrainingError(f"A run on {n_processes} GPUs does not fit on this machine, which has {n_gpus}: give it fewer.")
-        most = n_gpus // n_processes if n_gpus else max(1, (os.cpu_count() or 1) // 2)
-        n_slots = max(1, min(most, n_workers or most)) if n_gpus else n_workers or most
-        return cls(n_slots, n_processes if n_gpus else 0)
+        if not n_gpus:
+            return cls(n_workers or max(1, (os.cpu_count() or 1) // 2))
+        most = n_gpus // n_processes
+        n_slots = n_workers or most
+        return cls(n_slots, n_processes, min(n_slots, most))
 
     def start(self, job: Job) -> Pending:
-        process = Process(self, self.free[0], job)
-        self.free.pop(0)  # only now: it may not have begun
+        gpus = max(self.free, key=self.free.count)
+        process = Process(self, gpus, replace(job, jobs_per_gpu=self.jobs_per_gpu))
+        self.free.remove(gpus)  # only now: it may not have begun
         return process
 
     def close(self) -> None:
@@ -121,7 +127,8 @@ class Process:
         self.job = replace(job, driver=os.getpid())
         self.ended: Outcome | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads_of(engine.n_slots * job.n_processes))}
+        n_threads = str(threads_of(engine.n_slots * job.n_processes))
+        environment = {"TORCHINDUCTOR_COMPILE_THREADS": n_threads, **os.environ, "OMP_NUM_THREADS": n_threads}
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible(gpus)))
         command = command_of(self.job)

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ State = Literal["done", "stopped", "refused", "failed"]
 class Job:
     """What to do, and where. recipe: as `Recipe.to_dict` gives it. attempt: tells this try from those before. n_processes: that share the
     model, a GPU each. It stops at a checkpoint at `until` (Unix time), where there is a `stop_file`, and where the process `driver` of
-    this machine is gone. save_to: a folder for the trained model."""
+    this machine is gone. save_to: a folder for the trained model. jobs_per_gpu: that may share a GPU, which its seconds depend on."""
 
     recipe: dict[str, Any]
     folder: str
@@ -51,6 +51,7 @@ class Job:
     attempt: str = "first"
     device: str = "auto"
     n_processes: int = 1
+    jobs_per_gpu: int = 1
     until: float | None = None
     driver: int | None = None
     save_to: str | None = None
@@ -105,6 +106,8 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
         if done is None:
             return Outcome("done")
         run, checkpoint = done
+        if job.jobs_per_gpu > 1:
+            run = replace(run, inputs={**run.inputs, "runs_per_gpu": float(job.jobs_per_gpu)})
         if job.save_to:
             shutil.rmtree(job.save_to, ignore_errors=True)  # of one that was killed before it had told
             save(checkpoint, job.save_to, dtype=checkpoint.dtype)
