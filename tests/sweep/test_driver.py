@@ -335,4 +335,7 @@ def test_a_run_that_may_have_shared_its_gpu_says_so(recipe, tmp_path):
     job = job_module.Job(recipe.to_dict(), str(tmp_path / "run"), str(tmp_path / "stop"), device="cpu")
     alone = carry_out(job).run
     shared = carry_out(replace(job, folder=str(tmp_path / "another"), jobs_per_gpu=2)).run
-    assert (alone.inputs, shared.inputs) == ({"flops_cooldowns": alone.inputs["flops_cooldowns"]}, alone.inputs | {"runs_per_gpu": 2.0})
+    assert (alone.inputs, shared.inputs) == (
+        {"flops_cooldowns": alone.inputs["flops_cooldowns"]},
+        alone.inputs | {"runs_per_gpu": 2.0},
+    )
