@@ -1,17 +1,19 @@
-"""What comes with prunescale and makes it work offline: three small models, text to post-train them on, text to measure on."""
+"""What comes with prunescale and makes it work offline: three small models, text to post-train them on, text to measure on, measured runs."""
 
 from pathlib import Path
 
 from prunescale.errors import AssetError
 
 PREFIX = "embedded:"
-"""A model or text whose path begins so is one of ours: embedded:1m, embedded:post-training."""
+"""A model, text or store whose path begins so is one of ours: embedded:1m, embedded:post-training, embedded:p2."""
 
 ROOT = Path(__file__).parent / "assets"
 MODELS = ("0.4m", "1m", "2.7m")
 """By parameters outside the embedding, smallest first."""
 
 TEXTS = ("post-training", "held-out")
+RUNS = ("p2",)
+"""Stores of the runs of studies."""
 
 
 def model_folder(name: str) -> Path:
@@ -29,9 +31,16 @@ def text_file(name: str) -> Path:
     return refuse_missing(ROOT / "text" / f"{name}.txt")
 
 
+def runs_file(name: str) -> Path:
+    """The store of a study's runs. Raises AssetError as model_folder does."""
+    refuse_unknown(name, RUNS, "store of runs")
+    return refuse_missing(ROOT / "runs" / f"{name}.db")
+
+
 def refuse_unknown(name: str, names: tuple[str, ...], what: str) -> None:
     if name not in names:
-        raise AssetError(f"There is no embedded {what} {name!r}: choose {', '.join(names[:-1])} or {names[-1]}.")
+        known = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+        raise AssetError(f"There is no embedded {what} {name!r}: choose {known}.")
 
 
 def refuse_missing(file: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,21 @@ def test_a_fit_of_some_bases_only(work, command, curves):
         command("fit", curves(), "--base", "m500000", "--base", "m1000000", "--fix", "E=0.2", "--no-intervals", "--json").out
     )
     assert (fit["n_runs"], fit["fixed"]) == (4, {"E": 0.2})
+
+
+def test_a_fit_of_one_method_beside_the_controls_of_all(work, command, curves):
+    depth, controls = (read_json(curves(rates=rates, name="some.json")) for rates in ((0.25, 0.5), (0.0,)))
+    width = [replace(run, id=f"w{run.id}", pruning_method="width-activation") for run in depth]
+    controls = [replace(run, pruning_method=None) for run in controls]
+    with Store.create("all.db") as store:
+        store.add(*depth, *width, *controls)
+    for law, source in (("p2", "all.db"), ("p2-control", "all.db")):
+        asked = ("fit", source, "--law", law, "--method", "block-influence", "--fix", "E=0.2", "--no-intervals", "--json")
+        fit = json.loads(command(*asked).out)
+        assert (fit["n_runs"], fit["n_points"]) == (6, 24)
+        assert fit["constants"]["gamma"] == pytest.approx(-1.2)
+    ended = command("fit", "all.db", "--method", "depth")
+    assert "all.db holds no runs pruned by depth; methods there: block-influence, width-activation." in ended.err
 
 
 def test_a_base_folder_may_be_named_from_here(work, command):

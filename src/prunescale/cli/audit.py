@@ -89,7 +89,7 @@ def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit
     from prunescale.fitting import USUAL
     from prunescale.fitting import audit as audit_laws
 
-    names, table = table_from(question["source"], question["base"])
+    names, table = table_from(question["source"], question["base"], question["methods"])
     phases, min_tokens = phases_named(question["phases"]), question["min_tokens"] or 0
     laws, left_out = laws_for(question["laws"], table, min_tokens, phases)
     with stages(quiet) as tell:

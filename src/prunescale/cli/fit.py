@@ -40,6 +40,7 @@ def fit(
     law: str,
     fix: tuple[tuple[str, float], ...],
     base: tuple[str, ...],
+    methods: tuple[str, ...],
     min_tokens: int | None,
     phases: str,
     objective: str,
@@ -50,14 +51,15 @@ def fit(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Fit a scaling law to the runs in SOURCE: a store (runs.db), or exported runs (.json or .csv)."""
+    """Fit a scaling law to the runs in SOURCE: a store (runs.db, or embedded:p2 with those of our study), or exported runs (.json or
+    .csv)."""
     from prunescale.cli.output import print_json
     from prunescale.fitting import bootstrap
     from prunescale.fitting import fit as fit_law
 
     chosen = law_named(law)
     wanted = phases_named(phases)
-    names, table = table_from(source, base)
+    names, table = table_from(source, base, methods)
     found = fit_law(
         chosen,
         table,
@@ -113,9 +115,11 @@ def write(found: "Fit", out: Path) -> None:
         ) from error
 
 
-def table_from(source: str, bases: tuple[str, ...] = ()) -> "tuple[dict[str, str], dict[str, Any]]":
-    """The runs of a store or of an exported file, of these base models only where some are named: their names by their ids, and the
-    columns, with the loss of each one's unpruned control where there is one."""
+def table_from(
+    source: str, bases: tuple[str, ...] = (), methods: tuple[str, ...] = ()
+) -> "tuple[dict[str, str], dict[str, Any]]":
+    """The runs of a store or of an exported file, of these base models and pruned by these methods only where some are named: their
+    names by their ids, and the columns, with the loss of each one's unpruned control where there is one."""
     from prunescale.errors import StoreError
     from prunescale.runs import Store, is_exported, read_runs
     from prunescale.runs.control import with_control
@@ -131,14 +135,28 @@ def table_from(source: str, bases: tuple[str, ...] = ()) -> "tuple[dict[str, str
 
     if is_exported(source):
         runs = chosen(read_runs(source))
-        return names_of(runs), with_control(columns(runs))
-    with Store.open(source) as store:
-        runs = chosen(store.without_points())
-        return names_of(runs), with_control(stored_columns(store, sorted(named)))
+        table = columns(runs)
+    else:
+        with Store.open(source) as store:
+            runs = chosen(store.without_points())
+            table = stored_columns(store, sorted(named))
+    return by_methods(source, runs, with_control(table), methods)
 
 
-def names_of(runs: "Sequence[Run]") -> dict[str, str]:
-    return {run.id: run.name for run in runs}
+def by_methods(
+    source: str, runs: "Sequence[Run]", table: "dict[str, Any]", methods: tuple[str, ...]
+) -> "tuple[dict[str, str], dict[str, Any]]":
+    """The names and the columns of the runs that were pruned by these methods, or of all where none is named."""
+    import numpy as np
+
+    from prunescale.errors import StoreError
+
+    names = {run.id: run.name for run in runs if not methods or run.pruning_method in methods}
+    if not names:
+        known = ", ".join(sorted({run.pruning_method for run in runs if run.pruning_method})) or "none"
+        raise StoreError(f"{source} holds no runs pruned by {', '.join(methods)}; methods there: {known}.")
+    wanted = np.isin(table["run"], list(names))
+    return names, {name: column[wanted] for name, column in table.items()} if methods else table
 
 
 def law_named(name: str) -> Any:

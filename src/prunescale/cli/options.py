@@ -97,6 +97,12 @@ def points(command: Any) -> Any:
     for option in reversed(
         (
             click.option("--base", multiple=True, help="Use only the runs of this base model; may be repeated."),
+            click.option(
+                "--method",
+                "methods",
+                multiple=True,
+                help="Use only the runs pruned by this method; may be repeated. [default: all]",
+            ),
             click.option("--min-tokens", type=COUNT, help="Leave out points before this many tokens, such as a warm-up's."),
             click.option(
                 "--phases", default="constant", show_default=True, help="Learning-rate phases to use, comma-separated, or all."

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from prunescale import embedded
 from prunescale.errors import StoreError
 from prunescale.runs.check import check
 from prunescale.runs.connect import BUSY_SECONDS, NO_SIDE_FILES, connect, copied_to_memory, is_read_only, keep_a_log, kind_of
@@ -61,7 +62,10 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """The store at path, which must be there. One of an older version is brought up to date."""
+        """The store at path, which must be there. One of an older version is brought up to date. `embedded:NAME` is one of ours, of which
+        a copy is read."""
+        if is_embedded(path):
+            return cls._embedded(str(path))
         if not Path(path).exists():
             raise StoreError(f"No runs at {path}: give the path of a store, or make one by training.")
         return cls._connect(Path(path), "rw")
@@ -69,6 +73,8 @@ class Store:
     @classmethod
     def create(cls, path: str | Path) -> Self:
         """The store at path, made where there is none. Its folder must be there."""
+        if is_embedded(path):
+            raise _of_ours(path)
         if not Path(path).absolute().parent.is_dir():
             raise StoreError(f"No store can be made at {path}: there is no folder {Path(path).absolute().parent}; make it first.")
         return cls._connect(Path(path), "rwc")
@@ -87,6 +93,16 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def _embedded(cls, name: str) -> Self:
+        store = cls(Path(name), sqlite3.connect(":memory:"))
+        try:
+            store._read_a_copy(_of_ours(name), embedded.runs_file(name.removeprefix(embedded.PREFIX)))
+        except BaseException:
+            store.close()
+            raise
+        return store
+
     def _prepare_or_read_a_copy(self) -> None:
         try:
             self._prepare()
@@ -96,10 +112,10 @@ class Store:
                 raise
             self._read_a_copy(_refused_to_write(self.path, cause))
 
-    def _read_a_copy(self, why: StoreError) -> None:
+    def _read_a_copy(self, why: StoreError, file: Path | None = None) -> None:
         self._connection.close()
         with _errors_told(self.path):
-            self._connection = copied_to_memory(self.path)
+            self._connection = copied_to_memory(file or self.path)
         self._prepare()
         self._unwritable = why
 
@@ -380,6 +396,8 @@ class Store:
 
 def refuse_unwritable(path: str | Path) -> None:
     """Raise StoreError where no run could be kept, which is better known before a training than after it; nothing is made."""
+    if is_embedded(path):
+        raise _of_ours(path)
     place = Path(path)
     if place.exists():
         Store.open(place).close()
@@ -388,6 +406,15 @@ def refuse_unwritable(path: str | Path) -> None:
     folder = place.absolute().parent
     if not os.access(folder, os.W_OK) or (place.exists() and not os.access(place, os.W_OK)):
         raise StoreError(f"No run can be kept at {path}: it cannot be written there; name another store.")
+
+
+def is_embedded(path: str | Path) -> bool:
+    """Whether a path names a store that comes with prunescale."""
+    return str(path).startswith(embedded.PREFIX)
+
+
+def _of_ours(path: str | Path) -> StoreError:
+    return StoreError(f"{path} comes with prunescale and is only read: name a store of your own, into which it can be merged.")
 
 
 def _has_content(path: Path) -> bool:
