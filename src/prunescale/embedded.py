@@ -1,4 +1,4 @@
-"""What comes with prunescale and makes it work offline: three small models, text to post-train them on, text to measure on, measured runs."""
+"""What comes with prunescale and makes it work offline: three small models, text to train on and to measure on, measured runs."""
 
 from pathlib import Path
 

@@ -1,0 +1,55 @@
+"""How the runs of the P2 study become those that come with prunescale."""
+
+import stat
+from dataclasses import replace
+
+import pytest
+
+from prunescale import embedded
+from prunescale.errors import StoreError
+from prunescale.runs import Store, read_runs, refuse_unwritable
+from studies.p2.ship import ship
+from tests.conftest import RUN
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Two runs of a store, one of them of a base that lay on some machine, where those that come with prunescale lie."""
+    base = replace(RUN, recipe={**RUN.recipe, "base": "bases/d192"}, recipe_hash="a" * 12, base="/home/me/p2/bases/d192")
+    fresh = replace(RUN, id="fresh", recipe={"model": {}}, recipe_hash="b" * 12, base="llama-8x192")
+    with Store.create(tmp_path / "mine.db") as store:
+        store.add(base, fresh)
+    monkeypatch.setattr(embedded, "ROOT", tmp_path)
+    file = tmp_path / "runs" / "p2.db"
+    assert ship([str(tmp_path / "mine.db")], file) == 2
+    return file
+
+
+def test_bases_are_named_as_in_the_recipes(shipped):
+    assert [run.base for run in read_runs("embedded:p2")] == ["bases/d192", "llama-8x192"]
+
+
+def test_what_is_there_already_is_not_added_again(shipped, tmp_path):
+    assert ship([str(tmp_path / "mine.db")], shipped) == 0
+    assert len(read_runs(shipped)) == 2
+
+
+def test_it_is_one_file_that_a_reader_leaves_as_it_is(shipped):
+    before = shipped.read_bytes()
+    shipped.chmod(stat.S_IREAD)
+    with Store.open("embedded:p2") as store:
+        assert len(store.ids()) == 2
+    assert shipped.read_bytes() == before
+    assert [file.name for file in shipped.parent.iterdir()] == ["p2.db"]
+
+
+def test_nothing_is_written_to_it(shipped):
+    with (
+        Store.open("embedded:p2") as store,
+        pytest.raises(StoreError, match="embedded:p2 comes with prunescale and is only read"),
+    ):
+        store.add(replace(RUN, id="more"))
+    for write in (Store.create, refuse_unwritable):
+        with pytest.raises(StoreError, match="embedded:p2 comes with prunescale and is only read: name a store of your own"):
+            write("embedded:p2")
+    assert len(read_runs("embedded:p2")) == 2
