@@ -1,6 +1,6 @@
-"""Tables of this study, from runs.json alone:
+"""Tables and figures of this study, from the runs that come with prunescale alone:
 
-python -m studies.p2.report     writes results.md beside it
+python -m studies.p2.report     writes results.md and its figures beside it
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,11 @@ from pathlib import Path
 
 from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
-from prunescale.runs import Run, read_json
+from prunescale.report import save_png
+from prunescale.runs import Run, read_runs
+from studies.p2 import figures
 from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, held_out, seed
+from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
 from studies.published.markdown import constant, percent, table
 
 HERE = Path(__file__).parent
@@ -30,6 +33,7 @@ def results(runs: Sequence[Run], n: int = 200) -> str:
 def sections(runs: Sequence[Run], n: int) -> Iterator[str]:
     yield "## Runs\n\n" + cost_table(runs)
     yield "## Finished models\n\n" + ends_table(runs)
+    yield "## Trends\n\n" + trends(curves(runs))
     for method in METHODS:
         if not any(run.pruning_method == METHODS[method] for run in runs):
             continue
@@ -85,6 +89,64 @@ def ends_table(runs: Sequence[Run]) -> str:
     return table(["parameters", "method", "rate", *(f"{short(n)} tokens" for n in counts)], lines, n_words=2)
 
 
+AFTER = 60_030_976
+"""Tokens after which curves are compared: all of post-training, at the constant rate."""
+
+NEAR = 0.1
+"""Nats above the control, to which it takes so many tokens."""
+
+
+def trends(found: Sequence[Curve]) -> str:
+    """What each curve comes to, how that goes with the size of the model, and how with the rate."""
+    each = [
+        [
+            curve.method,
+            f"{curve.rate:g}",
+            short(curve.size),
+            f"{curve.at(AFTER):.4f}",
+            percent(curve.relative(AFTER)),
+            f"{curve.exponent(1.2e6, 7.5e6):.3f}",
+            f"{curve.exponent(7.5e6, AFTER):.3f}",
+            "-" if (n := curve.tokens_to(NEAR)) is None else short(n),
+        ]
+        for curve in found
+    ]
+    kinds = sorted({(curve.method, curve.rate) for curve in found})
+    by_size = [
+        [method, f"{rate:g}", *(power(over_sizes(some, what, value)) for what, value in SIZE_QUESTIONS)]
+        for method, rate in kinds
+        for some in [[curve for curve in found if (curve.method, curve.rate) == (method, rate)]]
+    ]
+    by_rate = [
+        [method, short(size), power(of := over_rates(some, AFTER)), "-" if of is None else f"{of.r2:.4f}"]
+        for method, size in sorted({(curve.method, curve.size) for curve in found if "2:4" not in curve.method})
+        for some in [[curve for curve in found if (curve.method, curve.size) == (method, size)]]
+    ]
+    return "\n\n".join(
+        [
+            f"Over the control, at the constant rate. Exponents b of an excess that falls as D^-b; tokens until it is {NEAR:g} nats.",
+            table(
+                ["method", "rate", "parameters", "excess at 60M", "of the loss", "b, 1.2M to 7.5M", "b, 7.5M to 60M", f"to {NEAR:g}"],
+                each,
+                n_words=2,
+            ),
+            "Powers of the number of parameters, with 90 % intervals by Student's t over the sizes: 0 says that the size does not matter.",
+            table(["method", "rate", "excess at 60M", "of the loss", f"tokens to {NEAR:g}"], by_size, n_words=2),
+            "Powers of the rate, to which the excess over the loss at 60M tokens goes, and R2 of the logarithms.",
+            table(["method", "parameters", "power", "R2"], by_rate, n_words=1),
+        ]
+    )
+
+
+SIZE_QUESTIONS = (("excess", AFTER), ("relative", AFTER), ("tokens", NEAR))
+
+
+def power(found: Slope | None) -> str:
+    if found is None:
+        return "-"
+    return f"{found.value:.2f}" + (f" ({found.interval[0]:.2f} to {found.interval[1]:.2f})" if found.interval else "")
+
+
 def fit_table(found: dict[str, Fit | str]) -> str:
     lines = []
     for name, of_law in found.items():
@@ -127,4 +189,7 @@ def held_out_table(found: Audit, name: str) -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "results.md").write_text(results(read_json(HERE / "runs.json")), encoding="utf-8")
+    RUNS = read_runs("embedded:p2")
+    (HERE / "results.md").write_text(results(RUNS), encoding="utf-8")
+    for name, figure in figures.all_of(RUNS).items():
+        save_png(figure, HERE / f"{name}.png")

@@ -1,0 +1,87 @@
+"""The figures of results.md, each from the runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from prunescale.amounts import short
+from prunescale.report import COLOURS
+from prunescale.runs import Run
+from studies.p2.answers import METHODS
+from studies.p2.trends import Curve, curves
+
+WIDTH = 7.2  # inches
+AFTER = 60_030_976
+
+
+def all_of(runs: Sequence[Run]) -> dict[str, Figure]:
+    """By the names of their files."""
+    found = curves(runs)
+    return {"recovery": recovery(found), "rates": rates(found)}
+
+
+def recovery(found: Sequence[Curve]) -> Figure:
+    """The excess over the control against the tokens, a panel a method and a colour a size; the darker the more is gone."""
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+    sizes = sorted({curve.size for curve in found})
+    for panel, method in zip(panels, METHODS, strict=True):
+        here = [curve for curve in found if curve.method == method]
+        for curve in here:
+            panel.plot(
+                curve.n_tokens,
+                curve.excess,
+                color=COLOURS[sizes.index(curve.size)],
+                alpha=0.35 + 0.65 * curve.rate / 0.5,
+                linewidth=1.2,
+            )
+        panel.set_title(method[0].upper() + method[1:], fontsize=9.5)
+        logarithmic(panel)
+    for size, colour in zip(sizes, COLOURS, strict=False):
+        panels[-1].plot([], [], color=colour, label=short(size))
+    panels[-1].legend(frameon=False, fontsize=7.5, title="parameters", title_fontsize=7.5, loc="upper right")
+    figure.supxlabel("tokens after pruning", fontsize=9.5)
+    figure.supylabel("loss over the control (nats per token)", fontsize=9.5)
+    figure.suptitle("Recovery at a constant rate; darker lines have lost more", fontsize=10.5)
+    return figure
+
+
+def rates(found: Sequence[Curve]) -> Figure:
+    """The excess over the control after all tokens, against the rate, of depth and width."""
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    sizes = sorted({curve.size for curve in found})
+    for panel, method in zip(panels, ("depth", "width"), strict=True):
+        for size, colour in zip(sizes, COLOURS, strict=False):
+            some = [curve for curve in found if (curve.method, curve.size) == (method, size)]
+            panel.plot(
+                [curve.rate for curve in some],
+                [curve.at(AFTER) for curve in some],
+                "o-",
+                color=colour,
+                markersize=4,
+                linewidth=1.2,
+                label=short(size),
+            )
+        panel.set_title(method[0].upper() + method[1:], fontsize=9.5)
+        panel.set_xlabel("share of the parameters pruned")
+        logarithmic(panel)
+        panel.set_xticks([0.125, 0.25, 0.375, 0.5], ["1/8", "1/4", "3/8", "1/2"])
+    panels[0].set_ylabel("loss over the control (nats per token)")
+    panels[0].legend(frameon=False, fontsize=7.5, title="parameters", title_fontsize=7.5)
+    figure.suptitle("After 60M tokens at a constant rate", fontsize=10.5)
+    return figure
+
+
+def logarithmic(panel: Any) -> None:
+    panel.set(xscale="log", yscale="log")
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else ""))
+    panel.tick_params(labelsize=8, which="both")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.set_axisbelow(True)
+    panel.grid(color="0.93", linewidth=0.6)
