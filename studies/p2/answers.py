@@ -25,8 +25,8 @@ METHODS = {
 MIN_TOKENS = 1_048_576
 """The warm-up's, before which a curve says more of the learning rate than of the law."""
 
-RIVALS = ("p2", "p2-no-delta", "p2-odds", "p2-log-kept", "p2-beta-rate", "p2-additive", "p2-control")
-"""Laws of the loss after pruning. The last adds to the control's loss what the others add to the loss before pruning."""
+RIVALS = ("p2", "p2-no-delta", "p2-odds", "p2-log-kept", "p2-beta-rate", "p2-additive", "p2-control", "tokens-per-parameter")
+"""Laws of the loss after pruning. The last two add to the control's loss what the others add to the loss before pruning."""
 
 HELD_OUT = ("checkpoints", "size", "rate", "tenfold", "size-and-rate")
 """The paper's three, and two more."""

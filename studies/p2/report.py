@@ -126,7 +126,16 @@ def trends(found: Sequence[Curve]) -> str:
         [
             f"Over the control, at the constant rate. Exponents b of an excess that falls as D^-b; tokens until it is {NEAR:g} nats.",
             table(
-                ["method", "rate", "parameters", "excess at 60M", "of the loss", "b, 1.2M to 7.5M", "b, 7.5M to 60M", f"to {NEAR:g}"],
+                [
+                    "method",
+                    "rate",
+                    "parameters",
+                    "excess at 60M",
+                    "of the loss",
+                    "b, 1.2M to 7.5M",
+                    "b, 7.5M to 60M",
+                    f"to {NEAR:g}",
+                ],
                 each,
                 n_words=2,
             ),

@@ -33,6 +33,13 @@ def without(constants, *names):
         # Half-way between 0 and 1 the exponent is 1/2.
         ("p2-beta-rate", without(P2, "beta", "E") | {"beta_0": 0.0, "beta_1": 1.0, "E": 1.0}, PRUNED, 3 + 0.5 * 0.5 * 4),
         ("p2-control", P2, without(PRUNED, "loss_before") | {"loss_control": 2.0}, 2 + 0.5 * 0.5 * 4),
+        # Odds of 3 at rho = 3/4, and a parameter for every four tokens: 2 3 (1/4)^(1/2).
+        (
+            "tokens-per-parameter",
+            {"A": 2.0, "gamma": 1.0, "beta": 0.5},
+            {"n_params_before": 4e6, "n_tokens": 16e6, "pruning_rate": 0.75, "loss_control": 2.0},
+            2 + 2 * 3 * 0.5,
+        ),
         # 1 + 1/(D+1) = 5/4 at D = 3 M: 4^0.5 (1.5)^2 (1.25)^1.
         (
             "compression",

@@ -8,6 +8,7 @@ from prunescale.laws.frantar import FrantarLaw
 from prunescale.laws.kaplan import KaplanLaw
 from prunescale.laws.law import Bound, Columns, Law
 from prunescale.laws.own import OwnLaw, law_from_file, own_law
+from prunescale.laws.per_parameter import TokensPerParameterLaw
 from prunescale.laws.presets import PRESETS, Preset
 from prunescale.laws.recovery import P2ControlLaw, P2Law, P2LogKeptLaw, P2OddsLaw
 from prunescale.laws.recovery_rivals import P2AdditiveLaw, P2BetaRateLaw, P2NoDeltaLaw
@@ -23,6 +24,7 @@ LAWS: dict[str, type[Law]] = {
     "p2-log-kept": P2LogKeptLaw,
     "p2-beta-rate": P2BetaRateLaw,
     "p2-control": P2ControlLaw,
+    "tokens-per-parameter": TokensPerParameterLaw,
     "compression": CompressionLaw,
     "average-parameter": AverageParameterLaw,
     "final-parameter": FinalParameterLaw,
@@ -62,6 +64,7 @@ __all__ = [
     "P2OddsLaw",
     "Preset",
     "SkalingLaw",
+    "TokensPerParameterLaw",
     "law_from_file",
     "own_law",
 ]
