@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from prunescale.runs import Run
 
 
+WEIGHTS = {
+    "runs": "equal weight to runs",
+    "points": "equal weight to points",
+    "excess": "equal weight to runs, errors as shares of the excess",
+}
 LONG = 16  # runs from which on only those with the largest errors are listed
 
 
@@ -197,9 +202,7 @@ def print_fit(found: "Fit", names: dict[str, str], profiles: "dict[str, tuple[fl
         for name, value in found.law.constants().items()
     ]
     click.echo(f"{found.law.title}: L = {found.law.formula}")
-    click.echo(
-        f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}, equal weight to {found.weighting}\n"
-    )
+    click.echo(f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}, {WEIGHTS[found.weighting]}\n")
     print_table("", headings, rows)
     click.echo()
     print_ends(found, names)

@@ -11,7 +11,7 @@ import click
 from prunescale.cli.allocator import keep_freed_memory
 from prunescale.errors import TrainingError
 
-OBJECTIVES, WEIGHTINGS = ("squared", "squared-log", "huber-log"), ("runs", "points")
+OBJECTIVES, WEIGHTINGS = ("squared", "squared-log", "huber-log"), ("runs", "points", "excess")
 
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
@@ -115,7 +115,11 @@ def points(command: Any) -> Any:
                 help="Squared differences of the loss, of its logarithm, or Huber's function (delta 1e-3) of the latter.",
             ),
             click.option(
-                "--weighting", type=click.Choice(WEIGHTINGS), default="runs", show_default=True, help="What has equal weight."
+                "--weighting",
+                type=click.Choice(WEIGHTINGS),
+                default="runs",
+                show_default=True,
+                help="What has equal weight: runs, points, or runs whose points count by their error as a share of the excess.",
             ),
         )
     ):

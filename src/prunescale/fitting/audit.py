@@ -12,10 +12,10 @@ from prunescale.fitting.conclude import fit
 from prunescale.fitting.curve_alone import BASELINES
 from prunescale.fitting.holdout import HOLDOUTS, USUAL
 from prunescale.fitting.judge import AuditRow, Spread, judge, judge_baseline, judge_each_run, rows
-from prunescale.fitting.points import Points
+from prunescale.fitting.points import Points, reference
 from prunescale.fitting.result import Fit
 from prunescale.fitting.same_points import same_points
-from prunescale.fitting.score import error_of, in_percent, reference
+from prunescale.fitting.score import error_of, in_percent
 from prunescale.laws import Columns, Law
 
 ALONE = "power law of each curve"
@@ -45,7 +45,7 @@ class Audit:
     @property
     def over(self) -> str | None:
         """The column that an excess is over."""
-        return reference(self.points)
+        return reference(self.points.columns)
 
     def row(self, holdout: str, law: str) -> AuditRow | None:
         return next((row for row in self.rows if (row.holdout, row.law) == (holdout, law)), None)

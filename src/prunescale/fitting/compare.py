@@ -13,7 +13,8 @@ from prunescale.fitting.edge import edge
 from prunescale.fitting.holdout import RATES, SIZES
 from prunescale.fitting.metrics import r_squared
 from prunescale.fitting.paired import behind
-from prunescale.fitting.score import SMALL, error_of, in_percent
+from prunescale.fitting.points import SMALL
+from prunescale.fitting.score import error_of, in_percent
 
 LEVEL = 0.9
 MEASURES = ("excess", "loss")

@@ -11,10 +11,10 @@ from prunescale.fitting.conclude import bootstrap
 from prunescale.fitting.curve_alone import BASELINES
 from prunescale.fitting.distance import distance, ranges
 from prunescale.fitting.leave_out import leave_each_run_out
-from prunescale.fitting.points import Points
+from prunescale.fitting.points import Points, reference
 from prunescale.fitting.predictive import predictive_interval
 from prunescale.fitting.result import Fit, FitStatus
-from prunescale.fitting.score import Score, reference, score
+from prunescale.fitting.score import Score, score
 
 WORSE = {FitStatus.NOT_IDENTIFIED: "not-identified", FitStatus.STARTS_DISAGREE: "starts-disagree"}
 
@@ -69,7 +69,7 @@ def judge_each_run(holdout: str, points: Points, full: Fit, spread: Spread) -> t
 
 
 def judge_baseline(holdout: str, points: Points, held: np.ndarray, baseline: str) -> AuditRow:
-    predicted = BASELINES[baseline](points, held, reference(points))
+    predicted = BASELINES[baseline](points, held, reference(points.columns))
     outside = _farthest(distance(ranges(rows(points, ~held), ("n_tokens",)), rows(points, held)))
     return AuditRow(holdout, baseline, True, score(points, held, predicted), None, outside)
 

@@ -9,9 +9,13 @@ import numpy as np
 from prunescale.errors import FitError
 from prunescale.laws import Columns, Law
 
-WEIGHTINGS = ("runs", "points")
+WEIGHTINGS = ("runs", "points", "excess")
 TEXT = ("run", "phase")
-BESIDE = ("phase", "sparsity", "pruning_rate")  # kept where every row has them, for checks, though the law may not read them
+BESIDE = ("phase", "sparsity", "pruning_rate", "loss_control")
+"""Kept where every row has them, for checks and for weights, though the law may not read them."""
+
+SMALL = 0.01
+"""Nats: seeds and restarts move a loss as much, so that a share of an excess below it means nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +23,7 @@ class Points:
     """The rows that a law can use, in an order of their own; `left_out` counts the others by reason.
 
     weight is 1 on average: each run's points share one weight between them, so that a long curve does not drown a short one, or
-    each point has its own.
+    each point has its own; or runs have, and each of their points counts by its error as a share of its excess.
     """
 
     columns: dict[str, np.ndarray]
@@ -87,21 +91,42 @@ def select(
     _refuse_impossible(law, kept)
     order = np.lexsort([kept[name] for name in ("loss", *law.columns, "n_tokens", "run")])
     chosen = {name: column[order] if name in TEXT else column[order].astype(float) for name, column in kept.items()}
-    return Points(chosen, weights(chosen["run"], weighting), {reason: n for reason, n in left_out.items() if n})
+    return Points(chosen, weights(chosen, weighting), {reason: n for reason, n in left_out.items() if n})
 
 
 def _known(column: np.ndarray) -> bool:
     return not np.any(np.isnan(np.asarray(column, dtype=float)))
 
 
-def weights(run: np.ndarray, weighting: str) -> np.ndarray:
+def weights(columns: Columns, weighting: str) -> np.ndarray:
     """The weight of each point, 1 on average."""
     if weighting not in WEIGHTINGS:
         raise FitError(f"No weighting is called {weighting}; there are {', '.join(WEIGHTINGS)}.")
-    if weighting == "points":
+    run = columns["run"]
+    if weighting == "points" or not len(run):
         return np.ones(len(run))
     _, index, n_points = np.unique(run, return_inverse=True, return_counts=True)
-    return len(run) / (len(n_points) * n_points[index]) if len(run) else np.ones(0)
+    equal = len(run) / (len(n_points) * n_points[index])
+    if weighting == "runs":
+        return equal
+    each = equal / scale(columns, columns["loss"]) ** 2
+    return each / np.mean(each)
+
+
+def reference(columns: Columns) -> str | None:
+    """The column that an excess is over: the dense control's loss, or else that before pruning, if every point has one.
+
+    Further training lowers the loss of the unpruned model too, so the loss before pruning is not what a pruned one returns to.
+    """
+    return next((name for name in ("loss_control", "loss_before") if name in columns), None)
+
+
+def scale(columns: Columns, loss: np.ndarray) -> np.ndarray:
+    """The excess of losses, (..., points), at least SMALL: what an error there is a share of. Raises FitError where there is none."""
+    over = reference(columns)
+    if over is None:
+        raise FitError("Points can be weighted by their excess only where they have a loss before pruning or one of a control.")
+    return np.maximum(loss - columns[over], SMALL)
 
 
 def _refuse_missing(law: type[Law], columns: Columns, names: Collection[str]) -> None:

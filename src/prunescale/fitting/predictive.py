@@ -3,6 +3,7 @@
 import numpy as np
 
 from prunescale.fitting.conclude import coordinates_of, problem_of
+from prunescale.fitting.points import scale
 from prunescale.fitting.precision import held_out_residuals, neighbourhood
 from prunescale.fitting.replicate import blocks
 from prunescale.fitting.result import Fit
@@ -19,7 +20,8 @@ def predictive_interval(
     One study after another: the law of that replicate, plus a residual. Each run here takes the residuals of one run of the fit,
     drawn at random, never itself, and each of its points one of those at random: as left by a fit without that run, so that they
     tell what a new run does. With too few runs for that, without three consecutive points. Residuals are of what the objective
-    is of, the loss or its logarithm. `centre` is the prediction where it is another law's than the fit's.
+    is of, the loss or its logarithm; where points are weighted by their excess, as shares of that. `centre` is the prediction
+    where it is another law's than the fit's.
     """
     problem, terms, law = problem_of(found), problem_of(found).terms, found.spread()
     assert law is not None
@@ -29,7 +31,12 @@ def predictive_interval(
     many = near.n_runs > near.n_moving + 1
     residual = held_out_residuals(near, near.run_index if many else blocks(near.run_index)) if near.n_moving else near.residual
     expected = terms.transform(law.predict(columns)) + shift
-    simulated = expected - residual[_drawn(found, columns, expected.shape, np.random.default_rng(seed))]
+    drawn = _drawn(found, columns, expected.shape, np.random.default_rng(seed))
+    if found.weighting == "excess":
+        shares = residual / scale(found.points.columns, found.points.loss)
+        simulated = expected - shares[drawn] * scale(columns, terms.inverse(expected))
+    else:
+        simulated = expected - residual[drawn]
     low, high = np.quantile(simulated, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return terms.inverse(low), terms.inverse(high)
 

@@ -36,7 +36,7 @@ def same_points(
         if name not in chosen and name in columns and (name in TEXT or np.all(usable(columns, name, laws)[order])):
             chosen[name] = _in_order(columns, name, order)
     chosen.setdefault("n_tokens", _in_order(columns, "n_tokens", order))
-    return Points(chosen, weights(chosen["run"], weighting), {reason: n for reason, n in left_out.items() if n})
+    return Points(chosen, weights(chosen, weighting), {reason: n for reason, n in left_out.items() if n})
 
 
 def allowed(

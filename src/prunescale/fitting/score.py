@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunescale.fitting.metrics import MILLION
-from prunescale.fitting.points import Points
-
-SMALL = 0.01  # nats: seeds and restarts move a loss as much, so that a share of an excess below it means nothing
+from prunescale.fitting.points import SMALL, Points, reference
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Score:
 
 def score(points: Points, held: np.ndarray, predicted: np.ndarray) -> Score:
     """Of the predictions for all points, (points,), those that count are `held`."""
-    measured, run, over = points.loss, points.columns["run"], reference(points)
+    measured, run, over = points.loss, points.columns["run"], reference(points.columns)
     error = predicted - measured
     relative = np.abs(error) / measured
     excess = np.zeros(len(measured)) if over is None else measured - points.columns[over]
@@ -65,14 +63,6 @@ def score(points: Points, held: np.ndarray, predicted: np.ndarray) -> Score:
         slope_error=slope_error,
         by_run=tuple(_of_run(str(name), held & (run == name), relative, of_excess) for name in np.unique(run[held])),
     )
-
-
-def reference(points: Points) -> str | None:
-    """The column that an excess is over: the dense control's loss, or else that before pruning, if every point has one.
-
-    Further training lowers the loss of the unpruned model too, so the loss before pruning is not what a pruned one returns to.
-    """
-    return next((name for name in ("loss_control", "loss_before") if name in points.columns), None)
 
 
 def error_of(each: Score | RunScore, what: str) -> float:
