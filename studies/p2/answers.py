@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from prunescale.errors import FitError
-from prunescale.fitting import Audit, Fit, audit, bootstrap, fit
+from prunescale.fitting import Audit, Fit, audit, bootstrap, fit, load_fit, predictive_interval
 from prunescale.laws import LAWS, Law
 from prunescale.runs import Run
 from prunescale.runs.control import with_control
 from prunescale.runs.table import columns
 
 Columns = dict[str, np.ndarray]
+REGISTERED = Path(__file__).parent / "registered"
 
 METHODS = {
     "depth": "block-influence",
@@ -24,6 +27,9 @@ METHODS = {
 
 MIN_TOKENS = 1_048_576
 """The warm-up's, before which a curve says more of the learning rate than of the law."""
+
+HOW: dict[str, Any] = {"min_tokens": MIN_TOKENS, "weighting": "excess"}
+"""What all fits have in common: errors are shares of what pruning costs, since that is what a plan asks for."""
 
 RIVALS = ("p2", "p2-no-delta", "p2-odds", "p2-log-kept", "p2-beta-rate", "p2-additive", "p2-control", "tokens-per-parameter")
 """Laws of the loss after pruning. The last two add to the control's loss what the others add to the loss before pruning."""
@@ -63,7 +69,7 @@ def fits(question: Asked, laws: Sequence[str] = RIVALS, n: int = 200) -> dict[st
     found: dict[str, Fit | str] = {}
     for name in laws:
         try:
-            of_law = fit(LAWS[name], question.table, fixed=fixed(name, question), min_tokens=MIN_TOKENS, phases=question.phases)
+            of_law = fit(LAWS[name], question.table, fixed=fixed(name, question), phases=question.phases, **HOW)
             found[name] = bootstrap(of_law, n=n) if n else of_law
         except FitError as error:
             found[name] = str(error)
@@ -81,10 +87,10 @@ def held_out(question: Asked, laws: Sequence[str] = RIVALS, n: int = 200) -> Aud
         chosen,
         question.table,
         fixed={name: fixed(name, question) for name in laws},
-        min_tokens=MIN_TOKENS,
         phases=question.phases,
         holdouts=HELD_OUT,
         n_replicates=n,
+        **HOW,
     )
 
 
@@ -122,3 +128,32 @@ def control_of(run: Run, runs: Sequence[Run]) -> Run | None:
 def seed(run: Run) -> int:
     train: Mapping[str, int] = run.recipe.get("train", {})
     return train.get("seed", 0)
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """A run after all its tokens at the constant rate, nats above its control: as a fit said that was made before it, with the ends of its
+    90 % interval, and as it came. error: mean of the absolute error as a share of the excess, over all its points."""
+
+    name: str
+    predicted: float
+    interval: tuple[float, float]
+    measured: float
+    error: float
+
+
+def foretold(runs: Sequence[Run], method: str) -> list[Foretold]:
+    """The runs that the fit in registered/ has not seen, which was kept when its law was chosen."""
+    found = load_fit(REGISTERED / f"{method}.json")
+    seen = set(found.points.columns["run"])
+    table, answers = asked(runs, method).table, []
+    later = (table["phase"] == "constant") & (table["n_tokens"] >= MIN_TOKENS) & ~np.isin(table["run"], list(seen))
+    for id in dict.fromkeys(table["run"][later]):
+        of_run = {name: column[later & (table["run"] == id)] for name, column in table.items()}
+        control, loss = of_run["loss_control"], of_run["loss"]
+        predicted, (low, high) = found.predict(of_run), predictive_interval(found, of_run)
+        error = float(np.mean(np.abs(predicted - loss) / np.maximum(loss - control, 0.01)))
+        ends = [float((each - control)[-1]) for each in (predicted, low, high, loss)]
+        name = next(run.name for run in runs if run.id == id)
+        answers.append(Foretold(name, ends[0], (ends[1], ends[2]), ends[3], error))
+    return sorted(answers, key=lambda each: each.name)

@@ -11,7 +11,7 @@ from prunescale.fitting import Audit, Fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures
-from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, held_out, seed
+from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
 from studies.published.markdown import constant, percent, table
 
@@ -34,6 +34,7 @@ def sections(runs: Sequence[Run], n: int) -> Iterator[str]:
     yield "## Runs\n\n" + cost_table(runs)
     yield "## Finished models\n\n" + ends_table(runs)
     yield "## Trends\n\n" + trends(curves(runs))
+    yield "## Foretold\n\n" + foretold_table(runs)
     for method in METHODS:
         if not any(run.pruning_method == METHODS[method] for run in runs):
             continue
@@ -144,6 +145,28 @@ def trends(found: Sequence[Curve]) -> str:
             "Powers of the rate, to which the excess over the loss at 60M tokens goes, and R2 of the logarithms.",
             table(["method", "parameters", "power", "R2"], by_rate, n_words=1),
         ]
+    )
+
+
+def foretold_table(runs: Sequence[Run]) -> str:
+    """Runs that came after the law was chosen, against what it said of them."""
+    lines = [
+        [
+            each.name,
+            f"{each.predicted:.4f} ({each.interval[0]:.4f} to {each.interval[1]:.4f})",
+            f"{each.measured:.4f}",
+            "yes" if each.interval[0] <= each.measured <= each.interval[1] else "no",
+            percent(each.error, 1),
+        ]
+        for method in ("depth", "width")
+        for each in foretold(runs, method)
+    ]
+    if not lines:
+        return "No run has come since."
+    return (
+        "The tokens-per-parameter law was chosen on 43 runs, and its fits to those kept in registered/. What they said of the runs that "
+        "came later, in nats over the control after 60M tokens, and the mean error over the whole curve as a share of the excess.\n\n"
+        + table(["run", "foretold, 90 %", "measured", "inside", "error of the excess"], lines)
     )
 
 

@@ -13,6 +13,7 @@ from prunescale.fitting.likelihood import Profile, profile
 from prunescale.fitting.metrics import Metrics, measure
 from prunescale.fitting.objective import OBJECTIVES, Objective
 from prunescale.fitting.points import WEIGHTINGS, Points, select
+from prunescale.fitting.predictive import predictive_interval
 from prunescale.fitting.replicate import Replicates
 from prunescale.fitting.result import Answer, Fit, FitStatus
 from prunescale.fitting.same_points import allowed
@@ -52,6 +53,7 @@ __all__ = [
     "from_dict",
     "load_fit",
     "measure",
+    "predictive_interval",
     "profile",
     "save_fit",
     "select",
