@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prunescale.amounts import short
-from prunescale.fitting import Audit, Fit
+from prunescale.fitting import Audit, AuditRow, Fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures
 from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
+from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
 from studies.published.markdown import constant, percent, table
 
@@ -35,13 +36,19 @@ def sections(runs: Sequence[Run], n: int) -> Iterator[str]:
     yield "## Finished models\n\n" + ends_table(runs)
     yield "## Trends\n\n" + trends(curves(runs))
     yield "## Foretold\n\n" + foretold_table(runs)
-    for method in METHODS:
-        if not any(run.pruning_method == METHODS[method] for run in runs):
-            continue
-        for phase in ("constant", "annealed"):
-            question = asked(runs, method, phase)
-            yield f"## {method[0].upper()}{method[1:]}, {phase}\n\n" + fit_table(fits(question, n=n))
-            yield held_out_tables(question, n)
+    yield "## Decisions\n\n" + decisions(runs)
+    questions = [
+        asked(runs, method, phase)
+        for method in METHODS
+        if any(run.pruning_method == METHODS[method] for run in runs)
+        for phase in ("constant", "annealed")
+    ]
+    audits = [held_out(question, n=n) for question in questions]
+    yield "## Targets\n\n" + targets(questions, audits)
+    for question, found in zip(questions, audits, strict=True):
+        title = f"## {question.method[0].upper()}{question.method[1:]}, {question.phases[0]}"
+        yield f"{title}\n\n{fit_table(fits(question, n=n))}"
+        yield "\n\n".join(f"Held out: {MEANING[name]}.\n\n{held_out_table(found, name)}" for name in HELD_OUT)
 
 
 def cost_table(runs: Sequence[Run]) -> str:
@@ -170,6 +177,39 @@ def foretold_table(runs: Sequence[Run]) -> str:
     )
 
 
+def decisions(runs: Sequence[Run]) -> str:
+    """Errors of the excess after all tokens and of the recommended tokens, of what a fit had not seen."""
+    head = [f"{law}, {what}" for law in COMPARED for what in ("excess", "tokens")]
+    texts = [
+        f"Of runs that a fit had not seen, or not to the end: the mean error of the excess after 60M tokens, and the factor by which it is "
+        f"off in the tokens from which on a doubling gains less than {MIN_GAIN:g} nats, over the runs of which that was measured (in brackets)."
+    ]
+    for method in ("depth", "width"):
+        question = asked(runs, method)
+        lines = [
+            [f"all runs to {short(most)} tokens", str(found[0].n_runs), *cells(found)]
+            for most, found in from_few_tokens(question)
+        ]
+        lines += [[what, str(n), *cells(found)] for what, n, found in from_few_runs(question)]
+        held = {"size": "all but the largest size", "rate": "all but the highest rate", "size-and-rate": "neither of these"}
+        lines += [[held[name], "-", *cells(found)] for name, found in held_out_decisions(question)]
+        other = "width" if method == "depth" else "depth"
+        lines.append([f"the runs of {other}", "-", *cells(of_another(asked(runs, other), question))])
+        texts.append(f"{method[0].upper()}{method[1:]}, constant rate:\n\n" + table(["fitted to", "runs", *head], lines))
+    return "\n\n".join(texts)
+
+
+def cells(found: Sequence[Decision]) -> list[str]:
+    by_law = {each.law: each for each in found}
+    return [cell for law in COMPARED for cell in two_cells(by_law.get(law))]
+
+
+def two_cells(found: Decision | None) -> tuple[str, str]:
+    if found is None:
+        return "cannot be fitted", "-"
+    return percent(found.error, 0), "-" if found.factor is None else f"{found.factor:.2f} ({found.n_worth})"
+
+
 SIZE_QUESTIONS = (("excess", AFTER), ("relative", AFTER), ("tokens", NEAR))
 
 
@@ -196,9 +236,43 @@ def fit_table(found: dict[str, Fit | str]) -> str:
     return table(["law", "constants, 90 %", "R2 of the excess", "RMSE", "Huber", "ASD", "status"], lines, n_words=2)
 
 
-def held_out_tables(question: Asked, n: int) -> str:
-    found = held_out(question, n=n)
-    return "\n\n".join(f"Held out: {MEANING[name]}.\n\n{held_out_table(found, name)}" for name in HELD_OUT)
+TARGETS = {"checkpoints": (0.0025, 0.10), "tenfold": (0.0025, 0.10), "size": (0.005, 0.15), "rate": (0.005, 0.10)}
+"""Of the errors of the loss and of the excess, on each hold-out; of the points inside the 90 % interval, 80 to 97 %."""
+
+
+def targets(questions: Sequence[Asked], audits: Sequence[Audit]) -> str:
+    """What the tokens-per-parameter law and P2 come to against what the study was to reach; bold where it is reached."""
+    lines = []
+    for question, found in zip(questions, audits, strict=True):
+        for name, (of_loss, of_excess) in TARGETS.items():
+            cells = [
+                cell for law in ("tokens-per-parameter", "p2") for cell in target_cells(found.row(name, law), of_loss, of_excess)
+            ]
+            if any(cell != "-" for cell in cells):
+                alone = found.row(name, "power law of each curve")
+                baseline = "-" if alone is None else percent(alone.score.excess_error or 0, 1)
+                lines.append([f"{question.method}, {question.phases[0]}", MEANING[name], *cells, baseline])
+    wanted = "; ".join(f"{MEANING[name]}: {percent(loss)} and {percent(excess, 0)}" for name, (loss, excess) in TARGETS.items())
+    head = [f"{law}: {what}" for law in ("tokens per parameter", "P2") for what in ("loss", "excess", "inside")]
+    return (
+        f"Errors on held-out points; bold where the target is reached ({wanted}; 80 to 97 % inside the 90 % interval).\n\n"
+        + table(["runs", "held out", *head, "excess by a power law of each curve"], lines, n_words=2)
+    )
+
+
+def target_cells(row: AuditRow | None, of_loss: float, of_excess: float) -> list[str]:
+    if row is None:
+        return ["-"] * 3
+    excess, inside = row.score.excess_error, row.inside
+    return [
+        bold(percent(row.score.error), row.score.error <= of_loss),
+        "-" if excess is None else bold(percent(excess, 1), excess <= of_excess),
+        "-" if inside is None else bold(percent(inside, 0), 0.8 <= inside <= 0.97),
+    ]
+
+
+def bold(text: str, is_so: bool) -> str:
+    return f"**{text}**" if is_so else text
 
 
 def held_out_table(found: Audit, name: str) -> str:

@@ -1,0 +1,124 @@
+"""What fits are for: how many tokens they would have told somebody to spend, and from how little.
+
+Fits and excesses are as in answers.py. A run is worth going on with until a doubling of its tokens gains less than MIN_GAIN nats.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.errors import FitError
+from prunescale.fitting import HOLDOUTS, Fit, fit
+from prunescale.laws import LAWS, Columns
+from studies.p2.answers import HOW, MIN_TOKENS, Asked, fixed
+
+MIN_GAIN = 0.02
+LAST = 60_030_976
+COMPARED = ("p2", "p2-control", "tokens-per-parameter")
+PILOT_TOKENS = (2_500_000, 4_200_000, 7_600_000, 15_900_000, 30_100_000)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Of runs that a fit has not seen, or not to the end: error of the excess after all tokens, as a share of it, on average over runs; and
+    the factor by which the recommended tokens are off, on geometric average over the `n_worth` runs of which it can be told."""
+
+    law: str
+    n_runs: int
+    error: float
+    factor: float | None
+    n_worth: int
+
+
+def worth(excess: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Tokens from which on a doubling gains less than MIN_GAIN: MIN_TOKENS where that is so from the start, half of LAST, beyond which
+    nobody measured a doubling, where it is not before."""
+    n_tokens = np.geomspace(MIN_TOKENS, LAST / 2, 400)
+    enough = np.flatnonzero(excess(n_tokens) - excess(2 * n_tokens) < MIN_GAIN)
+    return float(n_tokens[enough[0]]) if len(enough) else LAST / 2
+
+
+def decided(found: Fit, table: Columns, runs: Sequence[str]) -> Decision:
+    """A fit judged on some runs of a table, to their last tokens, in which they have the points of one phase alone."""
+    errors, factors = [], []
+    for run in runs:
+        here = {name: column[table["run"] == run] for name, column in table.items()}
+        over = here["loss"] - here["loss_control"]
+        said = found.predict(here) - here["loss_control"]
+        errors.append(abs(said[-1] - over[-1]) / max(over[-1], 0.01))
+        measured, predicted = (worth(between(here["n_tokens"], each)) for each in (over, said))
+        if MIN_TOKENS < measured < LAST / 2:
+            factors.append(abs(np.log(predicted / measured)))
+    factor = float(np.exp(np.mean(factors))) if factors else None
+    return Decision(found.law.name, len(runs), float(np.mean(errors)), factor, len(factors))
+
+
+def between(n_tokens: np.ndarray, excess: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """An excess at any number of tokens, by its measurements."""
+    return lambda wanted: np.interp(np.log(wanted), np.log(n_tokens), excess)
+
+
+def usable(question: Asked) -> Columns:
+    """The points that fits are of, each run's in the order of its tokens."""
+    table = question.table
+    kept = np.isin(table["phase"], question.phases) & (table["n_tokens"] >= MIN_TOKENS) & np.isfinite(table["loss_control"])
+    order = np.flatnonzero(kept)[np.lexsort([table["n_tokens"][kept], table["run"][kept]])]
+    return {name: column[order] for name, column in table.items()}
+
+
+def fitted(law: str, question: Asked, table: Columns) -> Fit | None:
+    try:
+        return fit(LAWS[law], table, fixed=fixed(law, question), phases=question.phases, **HOW)
+    except FitError:
+        return None
+
+
+def from_few_tokens(question: Asked) -> Iterator[tuple[int, list[Decision]]]:
+    """All runs, each to so many tokens only."""
+    table = usable(question)
+    for most in PILOT_TOKENS:
+        early = {name: column[table["n_tokens"] <= most] for name, column in table.items()}
+        fits = (fitted(law, question, early) for law in COMPARED)
+        yield most, [decided(found, table, list(np.unique(table["run"]))) for found in fits if found]
+
+
+def from_few_runs(question: Asked) -> Iterator[tuple[str, int, list[Decision]]]:
+    """The runs of the smallest sizes, or of two rates of them, to their ends; judged on the runs of all larger sizes."""
+    table = usable(question)
+    sizes = np.unique(table["n_params_before"])
+    lowest = table["pruning_rate"] < 0.3
+    for n in range(2, len(sizes)):
+        small = np.isin(table["n_params_before"], sizes[:n])
+        others = list(np.unique(table["run"][~small]))
+        for what, seen in ((f"{n} smallest sizes", small), (f"{n} smallest sizes, rates below 0.3", small & lowest)):
+            if not seen.any():
+                continue
+            part = {name: column[seen] for name, column in table.items()}
+            fits = (fitted(law, question, part) for law in COMPARED)
+            yield what, len(np.unique(part["run"])), [decided(found, table, others) for found in fits if found]
+
+
+def held_out_decisions(question: Asked) -> Iterator[tuple[str, list[Decision]]]:
+    """The hold-outs of whole runs."""
+    table = usable(question)
+    every = fitted("tokens-per-parameter", question, table)
+    assert every
+    for name in ("size", "rate", "size-and-rate"):
+        points = every.points
+        largest = {**points.columns, "n_params_before": points.columns["n_params_before"]}
+        try:
+            (held,) = HOLDOUTS[name](points)
+        except FitError:
+            continue
+        out = np.unique(largest["run"][held])
+        rest = {column: values[~np.isin(table["run"], out)] for column, values in table.items()}
+        fits = (fitted(law, question, rest) for law in COMPARED)
+        yield name, [decided(found, table, list(out)) for found in fits if found]
+
+
+def of_another(question: Asked, other: Asked) -> list[Decision]:
+    """The constants of one method's runs on those of another."""
+    table = usable(other)
+    fits = (fitted(law, question, usable(question)) for law in COMPARED)
+    return [decided(found, table, list(np.unique(table["run"]))) for found in fits if found]
