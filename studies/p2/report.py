@@ -1,9 +1,10 @@
 """Tables and figures of this study, from the runs that come with prunescale alone:
 
-python -m studies.p2.report     writes results.md and its figures beside it
+python -m studies.p2.report     writes results.md and its figures beside it, and what came out into README.md
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prunescale.amounts import short
@@ -13,6 +14,7 @@ from prunescale.runs import Run, read_runs
 from studies.p2 import figures
 from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
 from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
+from studies.p2.summary import into, summary
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
 from studies.published.markdown import constant, percent, table
 
@@ -26,29 +28,42 @@ MEANING = {
 }
 
 
-def results(runs: Sequence[Run], n: int = 200) -> str:
-    """The whole page. n: refits for each interval."""
-    return "\n\n".join(["# Results", "*Made by `python -m studies.p2.report` from the runs.*", *sections(runs, n)]) + "\n"
+@dataclass(frozen=True)
+class Judged:
+    """What can be asked of the runs, and how the laws did on each."""
+
+    questions: list[Asked]
+    audits: list[Audit]
 
 
-def sections(runs: Sequence[Run], n: int) -> Iterator[str]:
-    yield "## Runs\n\n" + cost_table(runs)
-    yield "## Finished models\n\n" + ends_table(runs)
-    yield "## Trends\n\n" + trends(curves(runs))
-    yield "## Foretold\n\n" + foretold_table(runs)
-    yield "## Decisions\n\n" + decisions(runs)
+def judged(runs: Sequence[Run], n: int = 200) -> Judged:
+    """n: refits for each interval."""
     questions = [
         asked(runs, method, phase)
         for method in METHODS
         if any(run.pruning_method == METHODS[method] for run in runs)
         for phase in ("constant", "annealed")
     ]
-    audits = [held_out(question, n=n) for question in questions]
-    yield "## Targets\n\n" + targets(questions, audits)
-    for question, found in zip(questions, audits, strict=True):
+    return Judged(questions, [held_out(question, n=n) for question in questions])
+
+
+def results(runs: Sequence[Run], found: Judged, n: int = 200) -> str:
+    """The whole page."""
+    head = ["# Results", "*Made by `python -m studies.p2.report` from the runs.*"]
+    return "\n\n".join([*head, *sections(runs, found, n)]) + "\n"
+
+
+def sections(runs: Sequence[Run], found: Judged, n: int) -> Iterator[str]:
+    yield "## Runs\n\n" + cost_table(runs)
+    yield "## Finished models\n\n" + ends_table(runs)
+    yield "## Trends\n\n" + trends(curves(runs))
+    yield "## Foretold\n\n" + foretold_table(runs)
+    yield "## Decisions\n\n" + decisions(runs)
+    yield "## Targets\n\n" + targets(found)
+    for question, audit in zip(found.questions, found.audits, strict=True):
         title = f"## {question.method[0].upper()}{question.method[1:]}, {question.phases[0]}"
         yield f"{title}\n\n{fit_table(fits(question, n=n))}"
-        yield "\n\n".join(f"Held out: {MEANING[name]}.\n\n{held_out_table(found, name)}" for name in HELD_OUT)
+        yield "\n\n".join(f"Held out: {MEANING[name]}.\n\n{held_out_table(audit, name)}" for name in HELD_OUT)
 
 
 def cost_table(runs: Sequence[Run]) -> str:
@@ -181,10 +196,11 @@ def decisions(runs: Sequence[Run]) -> str:
     """Errors of the excess after all tokens and of the recommended tokens, of what a fit had not seen."""
     head = [f"{law}, {what}" for law in COMPARED for what in ("excess", "tokens")]
     texts = [
-        f"Of runs that a fit had not seen, or not to the end: the mean error of the excess after 60M tokens, and the factor by which it is "
-        f"off in the tokens from which on a doubling gains less than {MIN_GAIN:g} nats, over the runs of which that was measured (in brackets)."
+        "Of runs that a fit had not seen, or not to the end: the mean error of the excess after 60M tokens, and the factor by which it is "
+        f"off in the tokens from which on a doubling gains less than {MIN_GAIN:g} nats, over as many runs as that was measured of."
     ]
-    for method in ("depth", "width"):
+    there = [method for method in ("depth", "width") if any(run.pruning_method == METHODS[method] for run in runs)]
+    for method in there:
         question = asked(runs, method)
         lines = [
             [f"all runs to {short(most)} tokens", str(found[0].n_runs), *cells(found)]
@@ -193,8 +209,9 @@ def decisions(runs: Sequence[Run]) -> str:
         lines += [[what, str(n), *cells(found)] for what, n, found in from_few_runs(question)]
         held = {"size": "all but the largest size", "rate": "all but the highest rate", "size-and-rate": "neither of these"}
         lines += [[held[name], "-", *cells(found)] for name, found in held_out_decisions(question)]
-        other = "width" if method == "depth" else "depth"
-        lines.append([f"the runs of {other}", "-", *cells(of_another(asked(runs, other), question))])
+        for other in there:
+            if other != method:
+                lines.append([f"the runs of {other}", "-", *cells(of_another(asked(runs, other), question))])
         texts.append(f"{method[0].upper()}{method[1:]}, constant rate:\n\n" + table(["fitted to", "runs", *head], lines))
     return "\n\n".join(texts)
 
@@ -240,10 +257,10 @@ TARGETS = {"checkpoints": (0.0025, 0.10), "tenfold": (0.0025, 0.10), "size": (0.
 """Of the errors of the loss and of the excess, on each hold-out; of the points inside the 90 % interval, 80 to 97 %."""
 
 
-def targets(questions: Sequence[Asked], audits: Sequence[Audit]) -> str:
+def targets(judged: Judged) -> str:
     """What the tokens-per-parameter law and P2 come to against what the study was to reach; bold where it is reached."""
     lines = []
-    for question, found in zip(questions, audits, strict=True):
+    for question, found in zip(judged.questions, judged.audits, strict=True):
         for name, (of_loss, of_excess) in TARGETS.items():
             cells = [
                 cell for law in ("tokens-per-parameter", "p2") for cell in target_cells(found.row(name, law), of_loss, of_excess)
@@ -294,8 +311,26 @@ def held_out_table(found: Audit, name: str) -> str:
     return table(["law", "error", "largest", "of the excess", "of the slope", "inside 90 %"], lines)
 
 
-if __name__ == "__main__":
-    RUNS = read_runs("embedded:p2")
-    (HERE / "results.md").write_text(results(RUNS), encoding="utf-8")
-    for name, figure in figures.all_of(RUNS).items():
+def readme(runs: Sequence[Run], found: Judged, page: str) -> str:
+    """The study's page with what is seen so far."""
+    of_law = {
+        question.method: each
+        for question in found.questions
+        if question.phases == ("constant",)
+        for each in fits(question, ["tokens-per-parameter"], n=0).values()
+        if isinstance(each, Fit)
+    }
+    return into(page, summary(runs, found.questions, found.audits, of_law))
+
+
+def main() -> None:
+    runs, page = read_runs("embedded:p2"), HERE / "README.md"
+    found = judged(runs)
+    (HERE / "results.md").write_text(results(runs, found), encoding="utf-8")
+    page.write_text(readme(runs, found, page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, figure in figures.all_of(runs).items():
         save_png(figure, HERE / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from prunescale.models import shape_of_recipe
 from prunescale.runs import Point
 from prunescale.sweep import Study
 from studies.p2.answers import HELD_OUT, METHODS, RIVALS, asked, control_of, ends, fits, held_out
-from studies.p2.report import results
+from studies.p2.report import judged, results
 from tests.conftest import RUN
 
 FOLDER = Path(__file__).parents[2] / "studies" / "p2"
@@ -94,10 +94,15 @@ def test_finished_models_are_compared_with_their_control_after_as_many_tokens(ru
 
 @pytest.mark.slow
 def test_the_page(runs):
-    page = results([run for run in runs if run.pruning_method in (None, "block-influence", "magnitude")], n=0)
+    some = [run for run in runs if run.pruning_method in (None, "block-influence", "magnitude")]
+    page = results(some, judged(some, n=0), n=0)
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == [
         "Runs",
         "Finished models",
+        "Trends",
+        "Foretold",
+        "Decisions",
+        "Targets",
         "Depth, constant",
         "Depth, annealed",
         "2:4 by magnitude, constant",
