@@ -5,7 +5,7 @@ from pathlib import Path
 from prunescale.errors import AssetError
 
 PREFIX = "embedded:"
-"""A model, text or store whose path begins so is one of ours: embedded:1m, embedded:post-training, embedded:p2."""
+"""What has a path that begins so is one of ours: embedded:1m, embedded:post-training, embedded:p2, embedded:depth."""
 
 ROOT = Path(__file__).parent / "assets"
 MODELS = ("0.4m", "1m", "2.7m")
@@ -14,6 +14,9 @@ MODELS = ("0.4m", "1m", "2.7m")
 TEXTS = ("post-training", "held-out")
 RUNS = ("p2",)
 """Stores of the runs of studies."""
+
+FITS = ("depth", "width", "2:4-magnitude", "2:4-sparsegpt")
+"""Fits to those runs, a way of pruning each."""
 
 
 def model_folder(name: str) -> Path:
@@ -35,6 +38,12 @@ def runs_file(name: str) -> Path:
     """The store of a study's runs. Raises AssetError as model_folder does."""
     refuse_unknown(name, RUNS, "store of runs")
     return refuse_missing(ROOT / "runs" / f"{name}.db")
+
+
+def fit_file(name: str) -> Path:
+    """A fit to the runs of a study. Raises AssetError as model_folder does."""
+    refuse_unknown(name, FITS, "fit")
+    return refuse_missing(ROOT / "fits" / f"{name.replace(':', '-')}.json")
 
 
 def refuse_unknown(name: str, names: tuple[str, ...], what: str) -> None:

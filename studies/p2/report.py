@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunescale.amounts import short
-from prunescale.fitting import Audit, AuditRow, Fit
+from prunescale.embedded import ROOT
+from prunescale.fitting import Audit, AuditRow, Fit, save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures
@@ -323,11 +324,29 @@ def readme(runs: Sequence[Run], found: Judged, page: str) -> str:
     return into(page, summary(runs, found.questions, found.audits, of_law))
 
 
+FITS = ROOT / "fits"
+
+
+def shipped_fits(found: Judged, n: int = 200) -> dict[str, Fit]:
+    """The tokens-per-parameter law at the constant rate, by the names of the files in which the fits come with prunescale."""
+    of_laws = {
+        question.method: fits(question, ["tokens-per-parameter"], n=n)["tokens-per-parameter"]
+        for question in found.questions
+        if question.phases == ("constant",)
+    }
+    return {
+        method.lower().replace(" by ", "-").replace(":", "-"): each for method, each in of_laws.items() if isinstance(each, Fit)
+    }
+
+
 def main() -> None:
     runs, page = read_runs("embedded:p2"), HERE / "README.md"
     found = judged(runs)
     (HERE / "results.md").write_text(results(runs, found), encoding="utf-8")
     page.write_text(readme(runs, found, page.read_text(encoding="utf-8")), encoding="utf-8")
+    FITS.mkdir(exist_ok=True)
+    for name, of_law in shipped_fits(found).items():
+        save_fit(of_law, FITS / f"{name}.json")
     for name, figure in figures.all_of(runs).items():
         save_png(figure, HERE / f"{name}.png")
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from prunescale import embedded
-from prunescale.errors import StoreError
+from prunescale.errors import AssetError, StoreError
+from prunescale.fitting import load_fit
 from prunescale.runs import Store, read_runs, refuse_unwritable
+from studies.p2.answers import asked, fits
 from studies.p2.ship import ship
 from tests.conftest import RUN
 
@@ -53,3 +55,19 @@ def test_nothing_is_written_to_it(shipped):
         with pytest.raises(StoreError, match="embedded:p2 comes with prunescale and is only read: name a store of your own"):
             write("embedded:p2")
     assert len(read_runs("embedded:p2")) == 2
+
+
+@pytest.mark.parametrize("name", embedded.FITS)
+def test_the_fits_that_come_with_prunescale_are_those_of_its_runs(name):
+    found = load_fit(f"embedded:{name}")
+    method = {"2:4-magnitude": "2:4 by magnitude", "2:4-sparsegpt": "2:4 by SparseGPT"}.get(name, name)
+    again = fits(asked(read_runs("embedded:p2"), method), ["tokens-per-parameter"], n=0)["tokens-per-parameter"]
+    assert found.law.constants() == pytest.approx(again.law.constants(), rel=1e-6)
+    assert found.replicates is not None
+
+
+def test_a_fit_that_is_none_of_ours_is_refused():
+    with pytest.raises(
+        AssetError, match="There is no embedded fit 'height': choose depth, width, 2:4-magnitude or 2:4-sparsegpt"
+    ):
+        load_fit("embedded:height")

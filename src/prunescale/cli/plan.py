@@ -64,7 +64,8 @@ def plan(
     as_json: bool,
     **inputs: Any,
 ) -> None:
-    """Say how many tokens are worth their cost, by a fit that `prunescale fit --out` wrote."""
+    """Say how many tokens are worth their cost, by a fit that `prunescale fit --out` wrote, or by one that comes with prunescale:
+    embedded:depth, embedded:width, embedded:2:4-magnitude, embedded:2:4-sparsegpt."""
     from prunescale.cli.fit import law_named
     from prunescale.cli.output import print_checks, print_facts, print_json
     from prunescale.fitting import load_fit

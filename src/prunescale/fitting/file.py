@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prunescale import embedded
 from prunescale.errors import FitError
 from prunescale.file_names import is_odd
 from prunescale.fitting.checks import Check
@@ -76,7 +77,10 @@ def save_fit(fit: Fit, path: str | Path) -> None:
 
 
 def load_fit(path: str | Path, law: type[Law] | None = None) -> Fit:
-    """Read a fit that `save_fit` wrote; `law` is needed where it was fitted with a law of one's own."""
+    """Read a fit that `save_fit` wrote, or one that comes with prunescale (`embedded:depth`); `law` is needed where it was fitted with a
+    law of one's own."""
+    if str(path).startswith(embedded.PREFIX):
+        path = embedded.fit_file(str(path).removeprefix(embedded.PREFIX))
     if is_odd(path):
         raise FitError(f"Cannot read {path}: it is no ordinary file; give a file that `prunescale fit` wrote.")
     try:
