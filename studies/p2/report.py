@@ -267,11 +267,12 @@ def targets(judged: Judged) -> str:
                 cell for law in ("tokens-per-parameter", "p2") for cell in target_cells(found.row(name, law), of_loss, of_excess)
             ]
             if any(cell != "-" for cell in cells):
-                alone = found.row(name, "power law of each curve")
-                baseline = "-" if alone is None else percent(alone.score.excess_error or 0, 1)
-                lines.append([f"{question.method}, {question.phases[0]}", MEANING[name], *cells, baseline])
+                carried_on = target_cells(found.row(name, "tokens-per-parameter +"), of_loss, of_excess)[:2]
+                alone = target_cells(found.row(name, "power law of each curve"), of_loss, of_excess)[1]
+                lines.append([f"{question.method}, {question.phases[0]}", MEANING[name], *cells, *carried_on, alone])
     wanted = "; ".join(f"{MEANING[name]}: {percent(loss)} and {percent(excess, 0)}" for name, (loss, excess) in TARGETS.items())
     head = [f"{law}: {what}" for law in ("tokens per parameter", "P2") for what in ("loss", "excess", "inside")]
+    head += ["from the last point: loss", "from the last point: excess"]
     return (
         f"Errors on held-out points; bold where the target is reached ({wanted}; 80 to 97 % inside the 90 % interval).\n\n"
         + table(["runs", "held out", *head, "excess by a power law of each curve"], lines, n_words=2)

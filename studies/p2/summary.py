@@ -144,18 +144,25 @@ def tested(runs: Sequence[Run]) -> str:
 
 def missed(audited: Judged) -> str:
     alone = "power law of each curve"
-    along = " and ".join(
-        f"{excess(audited[method], 'checkpoints', alone)} against {excess(audited[method], 'checkpoints', 'tokens-per-parameter')} ({method})"
-        for method in ("depth", "width")
-    )
+    along = {
+        law: " and ".join(excess(audited[method], "checkpoints", law) for method in ("depth", "width"))
+        for law in (alone, "tokens-per-parameter", "tokens-per-parameter +")
+    }
+    tenfold = {
+        law: " and ".join(excess(audited[method], "tenfold", law) for method in ("depth", "width"))
+        for law in (alone, "tokens-per-parameter +")
+    }
     two_four = ", ".join(
         f"{excess(audited[method], 'size', 'tokens-per-parameter')} for {method.removeprefix('2:4 by ')}"
         for method in ("2:4 by magnitude", "2:4 by SparseGPT")
         if method in audited
     )
     return (
-        f"**Missed, and why.** Along a single curve, to three times its tokens, a power law fitted to that curve alone does better than any law of "
-        f"many runs: {along} of the excess. Depth is predicted worse than width: which blocks go decides as much as how many. The excess of 2:4 "
+        f"**Along a single curve**, to three times its tokens, a power law fitted to that curve alone does better than a law of many runs: "
+        f"{along[alone]} of the excess (depth and width) against {along['tokens-per-parameter']}. Carried on from the curve's own last point the law does better than that: "
+        f"{along['tokens-per-parameter +']}, and to ten times the tokens {tenfold['tokens-per-parameter +']} against {tenfold[alone]} "
+        f"(`prunescale plan --measured`).\n\n"
+        f"**Missed, and why.** Depth is predicted worse than width: which blocks go decides as much as how many. The excess of 2:4 "
         f"grows less with the size than it falls with the tokens, so that one exponent for both errs at the largest size: {two_four}. [Which targets "
         "are reached](results.md#targets), and [how far off recommended tokens are](results.md#decisions)."
     )

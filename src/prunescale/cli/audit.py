@@ -23,7 +23,7 @@ LEGEND = (
     "error, largest: mean and largest absolute error of the loss, relative to it. of excess: mean absolute error relative to the "
     "excess, {excess}. bias: mean of predicted minus measured, RMSE: root mean square of it, nats per token. ASD: mean "
     "absolute error of the slope between consecutive points, nats per million tokens; of slope: that over the mean measured "
-    "slope. inside: share within the law's own 90 % predictive interval."
+    "slope. inside: share within the law's own 90 % predictive interval. +: the law carried on from the last point of each curve."
 )
 
 

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 @click.option(
     "--tokens-per-second", type=float, help="Speed of one GPU: the step is then a GPU-hour, not a doubling of the tokens."
 )
+@click.option(
+    "--measured",
+    type=(options.COUNT, float),
+    metavar="TOKENS LOSS",
+    help="The last loss of a run under way: the law is carried on from there.",
+)
 @click.option("--tokens", type=options.COUNT, help="Say the loss after this many tokens too.")
 @click.option(
     "--compute",
@@ -55,6 +61,7 @@ def plan(
     fit_file: Path,
     min_gain: float,
     tokens_per_second: float | None,
+    measured: tuple[int, float] | None,
     tokens: int | None,
     compute: float | None,
     rate: float | None,
@@ -68,16 +75,21 @@ def plan(
     embedded:depth, embedded:width, embedded:2:4-magnitude, embedded:2:4-sparsegpt."""
     from prunescale.cli.fit import law_named
     from prunescale.cli.output import print_checks, print_facts, print_json
-    from prunescale.fitting import load_fit
+    from prunescale.fitting import load_fit, through
     from prunescale.planner import forecast
     from prunescale.planner import plan as plan_budget
 
     found = load_fit(fit_file, law_named(law) if law else None)
     given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate, **dict(others)}.items() if value is not None}
+    if measured and compute is not None:
+        raise click.UsageError("--measured is of one run, and --compute asks for the best of many: leave one out.")
     if compute is not None:
         print_choice(found, given, compute, profiled, as_json)
         return
     refuse_other_inputs(found, given)
+    if measured:
+        found = through(found, {**given, "n_tokens": float(measured[0])}, measured[1])
+        profiled = False  # which would fit the law to its points again, and leave the measured one
     budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second, profiled=profiled)
     at_tokens = forecast(found, given, tokens) if tokens else None
     if as_json:

@@ -1,5 +1,6 @@
 """Fitting a law to the loss curves of many runs."""
 
+from prunescale.fitting.anchor import through
 from prunescale.fitting.audit import Audit, Skipped, audit
 from prunescale.fitting.checks import CODES, Check
 from prunescale.fitting.compare import Comparison, Rank, compare
@@ -57,5 +58,6 @@ __all__ = [
     "profile",
     "save_fit",
     "select",
+    "through",
     "to_dict",
 ]

@@ -11,7 +11,8 @@ from prunescale.fitting.checks import Check
 from prunescale.fitting.conclude import fit
 from prunescale.fitting.curve_alone import BASELINES
 from prunescale.fitting.holdout import HOLDOUTS, USUAL
-from prunescale.fitting.judge import AuditRow, Spread, judge, judge_baseline, judge_each_run, rows
+from prunescale.fitting.judge import AuditRow, Spread, judge, judge_anchored, judge_baseline, judge_each_run, rows
+from prunescale.fitting.metrics import excess_over
 from prunescale.fitting.points import Points, reference
 from prunescale.fitting.result import Fit
 from prunescale.fitting.same_points import same_points
@@ -111,18 +112,24 @@ def _held_out(
         masks = HOLDOUTS[name](points)
     except FitError as error:
         return [], [Skipped(name, None, None, str(error))]
+    goes_on = len(masks) == 1 and _go_on(points, masks[0])
+    anchored: list[AuditRow] = []
     for law_name, full in fits.items():
         tell(f"{law_name}: {name}")
         try:
             if len(masks) == 1:
-                found.append(judge(name, points, masks[0], fitted(type(full.law), ~masks[0]), full, spread))
+                refit = fitted(type(full.law), ~masks[0])
+                found.append(judge(name, points, masks[0], refit, full, spread))
+                if goes_on and excess_over(type(full.law)):
+                    anchored.append(judge_anchored(name, points, masks[0], refit))
             else:
                 row, lost = judge_each_run(name, points, full, spread)
                 found.append(row)
                 skipped += [Skipped(name, law_name, run, reason) for run, reason in lost.items()]
         except FitError as error:
             skipped.append(Skipped(name, law_name, None, str(error)))
-    if len(masks) == 1 and _go_on(points, masks[0]):
+    found += anchored
+    if goes_on:
         found += [judge_baseline(name, points, masks[0], each) for each in BASELINES]
     return found, skipped
 

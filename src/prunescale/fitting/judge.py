@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunescale.errors import FitError
+from prunescale.fitting.anchor import from_last_point
 from prunescale.fitting.checks import Check
 from prunescale.fitting.conclude import bootstrap
 from prunescale.fitting.curve_alone import BASELINES
@@ -15,6 +16,9 @@ from prunescale.fitting.points import Points, reference
 from prunescale.fitting.predictive import predictive_interval
 from prunescale.fitting.result import Fit, FitStatus
 from prunescale.fitting.score import Score, score
+
+ANCHORED = " +"
+"""Behind the name of a law that is carried on from the last point of each curve."""
 
 WORSE = {FitStatus.NOT_IDENTIFIED: "not-identified", FitStatus.STARTS_DISAGREE: "starts-disagree"}
 
@@ -66,6 +70,13 @@ def judge_each_run(holdout: str, points: Points, full: Fit, spread: Spread) -> t
     inside = _inside(full, rows(points, held), predicted[held], spread)
     row = AuditRow(holdout, full.law.name, False, score(points, held, predicted), inside, _farthest_run(full, points))
     return row, reasons
+
+
+def judge_anchored(holdout: str, points: Points, held: np.ndarray, found: Fit) -> AuditRow:
+    """The same fit, which has not seen the points that are held, carried on from the last point of each curve that it has."""
+    predicted = from_last_point(found, points, held)
+    outside = _farthest(distance(found.ranges, rows(points, held)))
+    return AuditRow(holdout, f"{found.law.name}{ANCHORED}", True, score(points, held, predicted), None, outside)
 
 
 def judge_baseline(holdout: str, points: Points, held: np.ndarray, baseline: str) -> AuditRow:

@@ -30,7 +30,8 @@ class Law:
 
     The inputs of `loss` and `gradient` are columns, by the names that the runs' table gives them; numbers do as well as arrays.
     An array in the place of a constant works too where it broadcasts, so that many candidates are evaluated at once. Every column
-    must be positive, except that those in `may_be_zero` may also be 0.
+    must be positive, except that those in `may_be_zero` may also be 0. What a law adds to a column of its own (a loss before pruning,
+    or of a control) is proportional to its `amplitudes`, all together.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class Law:
     columns: ClassVar[tuple[str, ...]]
     bounds: ClassVar[Mapping[str, Bound]]
     may_be_zero: ClassVar[tuple[str, ...]] = ()
+    amplitudes: ClassVar[tuple[str, ...]] = ()
 
     def loss(self, *args: Any, **columns: Any) -> Any:
         """Nats per token, one for each point."""

@@ -30,6 +30,7 @@ class TokensPerParameterLaw(Law):
     formula: ClassVar[str] = "L_dense + A (rho/(1-rho))^gamma (N0/D)^beta"
     source: ClassVar[str] = "ours, a rival to Chen et al. 2025, arXiv:2411.10272, found on the runs of studies/p2"
     columns: ClassVar[tuple[str, ...]] = ("n_params_before", "n_tokens", "pruning_rate", "loss_control")
+    amplitudes: ClassVar[tuple[str, ...]] = ("A",)
     bounds: ClassVar[Mapping[str, Bound]] = {
         "A": Bound(1e-6, 1e4, start=(1e-2, 10.0), log=True, role="the excess at even odds and a token a parameter"),
         "gamma": Bound(-6.0, 6.0, start=(0.5, 2.0), off=0.0, role="exponent of what is removed against what is kept"),

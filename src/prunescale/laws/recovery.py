@@ -27,6 +27,7 @@ class RecoveryLaw(Law):
     beta: float
     E: float
 
+    amplitudes: ClassVar[tuple[str, ...]] = ("N_C", "D_C", "E")
     bounds: ClassVar[Mapping[str, Bound]] = {
         "gamma": Bound(
             -6.0, 6.0, start=(-3.0, 0.5), off=0.0, role="exponent of 1/rate; negative where the loss rises with the rate"

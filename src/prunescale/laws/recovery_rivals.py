@@ -33,6 +33,7 @@ class P2NoDeltaLaw(Law):
     formula: ClassVar[str] = "L0 + (1/rho)^gamma (N_C/N0^alpha + D_C/D^beta + E)"
     source: ClassVar[str] = "ours, a rival to Chen et al. 2025, arXiv:2411.10272"
     columns: ClassVar[tuple[str, ...]] = ("n_params_before", "n_tokens", "pruning_rate", "loss_before")
+    amplitudes: ClassVar[tuple[str, ...]] = ("N_C", "D_C", "E")
     bounds: ClassVar[Mapping[str, Bound]] = {name: bound for name, bound in P2.items() if name != "delta"}
 
     def loss(self, n_params_before: Any, n_tokens: Any, pruning_rate: Any, loss_before: Any) -> Any:
@@ -75,6 +76,7 @@ class P2AdditiveLaw(Law):
     formula: ClassVar[str] = "L0 + (1/rho)^gamma (1/N0)^delta (N_C/N0^alpha + E) + D_C/D^beta"
     source: ClassVar[str] = "ours, a rival to Chen et al. 2025, arXiv:2411.10272"
     columns: ClassVar[tuple[str, ...]] = ("n_params_before", "n_tokens", "pruning_rate", "loss_before")
+    amplitudes: ClassVar[tuple[str, ...]] = ("N_C", "D_C", "E")
     bounds: ClassVar[Mapping[str, Bound]] = P2
 
     def loss(self, n_params_before: Any, n_tokens: Any, pruning_rate: Any, loss_before: Any) -> Any:
@@ -120,6 +122,7 @@ class P2BetaRateLaw(Law):
     formula: ClassVar[str] = "L0 + (1/rho)^gamma (1/N0)^delta (N_C/N0^alpha + D_C/D^(beta_0 (1-rho) + beta_1 rho) + E)"
     source: ClassVar[str] = "ours, a rival to Chen et al. 2025, arXiv:2411.10272"
     columns: ClassVar[tuple[str, ...]] = ("n_params_before", "n_tokens", "pruning_rate", "loss_before")
+    amplitudes: ClassVar[tuple[str, ...]] = ("N_C", "D_C", "E")
     bounds: ClassVar[Mapping[str, Bound]] = {
         **{name: P2[name] for name in ("gamma", "delta", "N_C", "alpha", "D_C")},
         "beta_0": Bound(0.0, 3.0, start=(0.1, 1.0), role="its exponent as the rate goes to 0"),
