@@ -102,16 +102,14 @@ def from_few_runs(question: Asked) -> Iterator[tuple[str, int, list[Decision]]]:
 def held_out_decisions(question: Asked) -> Iterator[tuple[str, list[Decision]]]:
     """The hold-outs of whole runs."""
     table = usable(question)
-    every = fitted("tokens-per-parameter", question, table)
-    assert every
+    whole = fitted("tokens-per-parameter", question, table)
+    assert whole  # for its points, in the order in which hold-outs are asked
     for name in ("size", "rate", "size-and-rate"):
-        points = every.points
-        largest = {**points.columns, "n_params_before": points.columns["n_params_before"]}
         try:
-            (held,) = HOLDOUTS[name](points)
+            (held,) = HOLDOUTS[name](whole.points)
         except FitError:
             continue
-        out = np.unique(largest["run"][held])
+        out = np.unique(whole.points.columns["run"][held])
         rest = {column: values[~np.isin(table["run"], out)] for column, values in table.items()}
         fits = (fitted(law, question, rest) for law in COMPARED)
         yield name, [decided(found, table, list(out)) for found in fits if found]
