@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from prunescale.cli.sweep_table import cells, live_table
@@ -17,7 +19,8 @@ from prunescale.recipe import Recipe
 from prunescale.runs import Store
 from prunescale.shape import ModelShape
 from prunescale.sweep import Study, entries_of
-from prunescale.sweep.cost import Cost, Speed, cost_of, n_tokens_of
+from prunescale.sweep.cost import Cost, Speed, cost_of, n_tokens_of, speed_of
+from tests.conftest import RUN
 
 STUDY = """
 [recipe]
@@ -90,6 +93,12 @@ def test_before_anything_is_done(study, command):
     assert json.loads(ended.out)["runs"] == []
     assert ended.err == "Warning: 4 of 4 runs of two are not in runs.db.\n"
     assert sorted(Path().rglob("*")) == before
+
+
+def test_runs_that_share_gpus_are_not_told_to_be_done_sooner(study, command, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    told = json.loads(command("sweep", "two.toml", "--dry-run", "--engine", "processes", "--workers", "6", "--json").out)
+    assert told["n_at_once"] == 2
 
 
 def test_a_dry_run_of_a_model_that_is_not_there_yet(study, command):
@@ -220,3 +229,14 @@ def test_the_speed_is_that_of_measured_runs_of_the_nearest_size():
         1e9 / 4e12
     )  # a million a token: three small ones, and two of the large
     assert speed.seconds(Cost(1000, 1e12)) == pytest.approx(1e12 / 9e14)
+
+
+def test_runs_that_shared_a_gpu_say_what_one_alone_would_reach(tmp_path):
+    alone = replace(RUN, device="CPU, 2 threads", flops=6e9, seconds=2.0, tokens_per_second=500.0, inputs={})
+    shared = replace(
+        alone, id="shared", recipe_hash="b" * 12, seconds=6.0, tokens_per_second=500 / 3, inputs={"runs_per_gpu": 3.0}
+    )
+    with Store.create(tmp_path / "shared.db") as store:
+        store.add(alone, shared)
+        speed = speed_of(store, torch.device("cpu"))
+    assert speed.measured == (pytest.approx((6e6, 3e9)), pytest.approx((6e6, 3e9)))

@@ -200,13 +200,14 @@ def listed(study: "Study", store: str, folder: Path, engine: "Engine", device: s
     """Tell what the runs of a study would cost."""
     from prunescale.cli.output import print_json, print_paragraph, print_table
     from prunescale.cli.sweep_table import costs, costs_of_rows
-    from prunescale.sweep import entries_of
+    from prunescale.sweep import Processes, entries_of
     from prunescale.sweep.cost import speed_of
 
     with opened(store) as runs:
         entries = entries_of(study, runs, folder)
         speed = speed_of(runs, options.chosen_device(device), n_devices)
     found = costs(entries, speed)
+    n_abreast = engine.n_sets if isinstance(engine, Processes) else engine.n_slots  # what shares a GPU is not done sooner
     if as_json:
         left = [cost for cost in found if cost["state"] != "done"]
         hours = [cost["hours"] for cost in left]
@@ -216,13 +217,13 @@ def listed(study: "Study", store: str, folder: Path, engine: "Engine", device: s
                 "runs": found,
                 "n_runs": len(found),
                 "n_left": len(left),
-                "n_at_once": engine.n_slots,
+                "n_at_once": n_abreast,
                 "hours": None if None in hours else sum(hours),
                 "speed": speed.source,
             }
         )
         return 0
-    headings, rows, sentence = costs_of_rows(found, engine.n_slots, speed.source)
+    headings, rows, sentence = costs_of_rows(found, n_abreast, speed.source)
     print_table(study.name, headings, rows)
     print_paragraph(sentence)
     return 0

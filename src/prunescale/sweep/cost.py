@@ -105,8 +105,9 @@ def speed_of(store: Store | None, device: torch.device, n_devices: int = 1) -> S
     rate of matrix products, which is measured here in less than a second."""
     one = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     name = f"{n_devices} x {one}" if n_devices > 1 else one
+    # Runs that shared a GPU had a part of it each, and so took as many times as long.
     measured = [
-        (run.flops / run.seconds / run.tokens_per_second, run.flops / run.seconds)
+        (run.flops / run.seconds / run.tokens_per_second, run.flops / run.seconds * run.inputs.get("runs_per_gpu", 1.0))
         for run in (store.without_points() if store else ())
         if run.flops and run.seconds and run.tokens_per_second and run.device and run.device.split(",")[0] == name
     ]

@@ -89,10 +89,10 @@ class Processes:
     another trains."""
 
     def __init__(self, n_slots: int, gpus_per_job: int = 0, n_sets: int | None = None) -> None:
-        self.n_slots, n_sets = n_slots, n_sets or n_slots
-        sets = [tuple(range(number * gpus_per_job, (number + 1) * gpus_per_job)) for number in range(n_sets)]
-        self.free = [sets[slot % n_sets] for slot in range(n_slots)]
-        self.jobs_per_gpu = -(-n_slots // n_sets) if gpus_per_job else 1
+        self.n_slots, self.n_sets = n_slots, n_sets or n_slots
+        sets = [tuple(range(number * gpus_per_job, (number + 1) * gpus_per_job)) for number in range(self.n_sets)]
+        self.free = [sets[slot % self.n_sets] for slot in range(n_slots)]
+        self.jobs_per_gpu = -(-n_slots // self.n_sets) if gpus_per_job else 1
 
     @classmethod
     def on_this_machine(cls, n_workers: int | None, n_processes: int, device: str) -> "Processes":
