@@ -9,6 +9,7 @@ import numpy as np
 
 from prunescale.errors import FitError
 from prunescale.fitting import Audit, Fit, audit, bootstrap, fit, load_fit, predictive_interval
+from prunescale.fitting.points import scale
 from prunescale.laws import LAWS, Law
 from prunescale.runs import Run
 from prunescale.runs.control import with_control
@@ -27,6 +28,9 @@ METHODS = {
 
 MIN_TOKENS = 1_048_576
 """The warm-up's, before which a curve says more of the learning rate than of the law."""
+
+LAST = 60_030_976
+"""Tokens of post-training, after which curves are compared."""
 
 HOW: dict[str, Any] = {"min_tokens": MIN_TOKENS, "weighting": "excess"}
 """What all fits have in common: errors are shares of what pruning costs, since that is what a plan asks for."""
@@ -132,7 +136,7 @@ def seed(run: Run) -> int:
 
 @dataclass(frozen=True)
 class Foretold:
-    """A run after all its tokens at the constant rate, nats above its control: as a fit said that was made before it, with the ends of its
+    """A run after all its tokens at the constant rate, nats above its control: as a fit says that has not seen it, with the ends of its
     90 % interval, and as it came. error: mean of the absolute error as a share of the excess, over all its points."""
 
     name: str
@@ -143,17 +147,17 @@ class Foretold:
 
 
 def foretold(runs: Sequence[Run], method: str) -> list[Foretold]:
-    """The runs that the fit in registered/ has not seen, which was kept when its law was chosen."""
+    """The runs that the fit in registered/ has not seen: it is to those on which its law was chosen."""
     found = load_fit(REGISTERED / f"{method}.json")
     seen = set(found.points.columns["run"])
     table, answers = asked(runs, method).table, []
     later = (table["phase"] == "constant") & (table["n_tokens"] >= MIN_TOKENS) & ~np.isin(table["run"], list(seen))
     for id in dict.fromkeys(table["run"][later]):
         of_run = {name: column[later & (table["run"] == id)] for name, column in table.items()}
-        control, loss = of_run["loss_control"], of_run["loss"]
+        loss = of_run["loss"]
         predicted, (low, high) = found.predict(of_run), predictive_interval(found, of_run)
-        error = float(np.mean(np.abs(predicted - loss) / np.maximum(loss - control, 0.01)))
-        ends = [float((each - control)[-1]) for each in (predicted, low, high, loss)]
+        error = float(np.mean(np.abs(predicted - loss) / scale(of_run, loss)))
+        ends = [float((each - of_run["loss_control"])[-1]) for each in (predicted, low, high, loss)]
         name = next(run.name for run in runs if run.id == id)
         answers.append(Foretold(name, ends[0], (ends[1], ends[2]), ends[3], error))
     return sorted(answers, key=lambda each: each.name)

@@ -4,17 +4,16 @@ Fits and excesses are as in answers.py. A run is worth going on with until a dou
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from prunescale.errors import FitError
-from prunescale.fitting import HOLDOUTS, Fit, fit
-from prunescale.laws import LAWS, Columns
-from studies.p2.answers import HOW, MIN_TOKENS, Asked, fixed
+from prunescale.fitting import HOLDOUTS, Fit
+from prunescale.fitting.points import scale
+from studies.p2.answers import LAST, MIN_TOKENS, Asked, Columns, fits
 
 MIN_GAIN = 0.02
-LAST = 60_030_976
 COMPARED = ("p2", "p2-control", "tokens-per-parameter")
 PILOT_TOKENS = (2_500_000, 4_200_000, 7_600_000, 15_900_000, 30_100_000)
 
@@ -46,7 +45,7 @@ def decided(found: Fit, table: Columns, runs: Sequence[str]) -> Decision:
         here = {name: column[table["run"] == run] for name, column in table.items()}
         over = here["loss"] - here["loss_control"]
         said = found.predict(here) - here["loss_control"]
-        errors.append(abs(said[-1] - over[-1]) / max(over[-1], 0.01))
+        errors.append(abs(said[-1] - over[-1]) / scale(here, here["loss"])[-1])
         measured, predicted = (worth(between(here["n_tokens"], each)) for each in (over, said))
         if MIN_TOKENS < measured < LAST / 2:
             factors.append(abs(np.log(predicted / measured)))
@@ -59,64 +58,60 @@ def between(n_tokens: np.ndarray, excess: np.ndarray) -> Callable[[np.ndarray], 
     return lambda wanted: np.interp(np.log(wanted), np.log(n_tokens), excess)
 
 
-def usable(question: Asked) -> Columns:
-    """The points that fits are of, each run's in the order of its tokens."""
+def usable(question: Asked) -> Asked:
+    """With the points that fits are of alone, each run's in the order of its tokens."""
     table = question.table
     kept = np.isin(table["phase"], question.phases) & (table["n_tokens"] >= MIN_TOKENS) & np.isfinite(table["loss_control"])
     order = np.flatnonzero(kept)[np.lexsort([table["n_tokens"][kept], table["run"][kept]])]
-    return {name: column[order] for name, column in table.items()}
+    return replace(question, table={name: column[order] for name, column in table.items()})
 
 
-def fitted(law: str, question: Asked, table: Columns) -> Fit | None:
-    try:
-        return fit(LAWS[law], table, fixed=fixed(law, question), phases=question.phases, **HOW)
-    except FitError:
-        return None
+def fitted(question: Asked, seen: np.ndarray) -> list[Fit]:
+    """The laws that are compared, fitted to some of a question's points; those that can be."""
+    part = replace(question, table={name: column[seen] for name, column in question.table.items()})
+    return [each for each in fits(part, COMPARED, n=0).values() if isinstance(each, Fit)]
 
 
 def from_few_tokens(question: Asked) -> Iterator[tuple[int, list[Decision]]]:
     """All runs, each to so many tokens only."""
-    table = usable(question)
+    question = usable(question)
+    table = question.table
+    runs = list(np.unique(table["run"]))
     for most in PILOT_TOKENS:
-        early = {name: column[table["n_tokens"] <= most] for name, column in table.items()}
-        fits = (fitted(law, question, early) for law in COMPARED)
-        yield most, [decided(found, table, list(np.unique(table["run"]))) for found in fits if found]
+        yield most, [decided(found, table, runs) for found in fitted(question, table["n_tokens"] <= most)]
 
 
 def from_few_runs(question: Asked) -> Iterator[tuple[str, int, list[Decision]]]:
     """The runs of the smallest sizes, or of two rates of them, to their ends; judged on the runs of all larger sizes."""
-    table = usable(question)
+    question = usable(question)
+    table = question.table
     sizes = np.unique(table["n_params_before"])
     lowest = table["pruning_rate"] < 0.3
     for n in range(2, len(sizes)):
         small = np.isin(table["n_params_before"], sizes[:n])
         others = list(np.unique(table["run"][~small]))
         for what, seen in ((f"{n} smallest sizes", small), (f"{n} smallest sizes, rates below 0.3", small & lowest)):
-            if not seen.any():
-                continue
-            part = {name: column[seen] for name, column in table.items()}
-            fits = (fitted(law, question, part) for law in COMPARED)
-            yield what, len(np.unique(part["run"])), [decided(found, table, others) for found in fits if found]
+            if seen.any():
+                n_runs = len(np.unique(table["run"][seen]))
+                yield what, n_runs, [decided(found, table, others) for found in fitted(question, seen)]
 
 
 def held_out_decisions(question: Asked) -> Iterator[tuple[str, list[Decision]]]:
     """The hold-outs of whole runs."""
-    table = usable(question)
-    whole = fitted("tokens-per-parameter", question, table)
-    assert whole  # for its points, in the order in which hold-outs are asked
+    question = usable(question)
+    table = question.table
+    points = fitted(question, np.ones(len(table["run"]), dtype=bool))[-1].points  # in the order in which hold-outs are asked
     for name in ("size", "rate", "size-and-rate"):
         try:
-            (held,) = HOLDOUTS[name](whole.points)
+            (held,) = HOLDOUTS[name](points)
         except FitError:
             continue
-        out = np.unique(whole.points.columns["run"][held])
-        rest = {column: values[~np.isin(table["run"], out)] for column, values in table.items()}
-        fits = (fitted(law, question, rest) for law in COMPARED)
-        yield name, [decided(found, table, list(out)) for found in fits if found]
+        out = np.unique(points.columns["run"][held])
+        yield name, [decided(found, table, list(out)) for found in fitted(question, ~np.isin(table["run"], out))]
 
 
 def of_another(question: Asked, other: Asked) -> list[Decision]:
     """The constants of one method's runs on those of another."""
-    table = usable(other)
-    fits = (fitted(law, question, usable(question)) for law in COMPARED)
-    return [decided(found, table, list(np.unique(table["run"]))) for found in fits if found]
+    question, table = usable(question), usable(other).table
+    everything = np.ones(len(question.table["run"]), dtype=bool)
+    return [decided(found, table, list(np.unique(table["run"]))) for found in fitted(question, everything)]

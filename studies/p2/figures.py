@@ -9,11 +9,10 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from prunescale.amounts import short
 from prunescale.report import COLOURS
 from prunescale.runs import Run
-from studies.p2.answers import METHODS
+from studies.p2.answers import LAST, METHODS
 from studies.p2.trends import Curve, curves
 
 WIDTH = 7.2  # inches
-AFTER = 60_030_976
 
 
 def all_of(runs: Sequence[Run]) -> dict[str, Figure]:
@@ -58,7 +57,7 @@ def rates(found: Sequence[Curve]) -> Figure:
             some = [curve for curve in found if (curve.method, curve.size) == (method, size)]
             panel.plot(
                 [curve.rate for curve in some],
-                [curve.at(AFTER) for curve in some],
+                [curve.at(LAST) for curve in some],
                 "o-",
                 color=colour,
                 markersize=4,

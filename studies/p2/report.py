@@ -13,7 +13,7 @@ from prunescale.fitting import Audit, AuditRow, Fit, save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures
-from studies.p2.answers import HELD_OUT, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
+from studies.p2.answers import HELD_OUT, LAST, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
 from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
 from studies.p2.summary import into, summary
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
@@ -31,10 +31,21 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Judged:
-    """What can be asked of the runs, and how the laws did on each."""
+    """What can be asked of the runs, the laws fitted to each, and how they did on what they had not seen."""
 
     questions: list[Asked]
+    fits: list[dict[str, Fit | str]]
     audits: list[Audit]
+
+    def at_constant_rate(self) -> tuple[dict[str, Audit], dict[str, Fit]]:
+        """By method: the audits, and the fits of the tokens-per-parameter law."""
+        audits, of_law = {}, {}
+        for question, found, audit in zip(self.questions, self.fits, self.audits, strict=True):
+            if question.phases == ("constant",):
+                audits[question.method] = audit
+                if isinstance(each := found["tokens-per-parameter"], Fit):
+                    of_law[question.method] = each
+        return audits, of_law
 
 
 def judged(runs: Sequence[Run], n: int = 200) -> Judged:
@@ -45,25 +56,25 @@ def judged(runs: Sequence[Run], n: int = 200) -> Judged:
         if any(run.pruning_method == METHODS[method] for run in runs)
         for phase in ("constant", "annealed")
     ]
-    return Judged(questions, [held_out(question, n=n) for question in questions])
+    return Judged(questions, [fits(question, n=n) for question in questions], [held_out(question, n=n) for question in questions])
 
 
-def results(runs: Sequence[Run], found: Judged, n: int = 200) -> str:
+def results(runs: Sequence[Run], found: Judged) -> str:
     """The whole page."""
     head = ["# Results", "*Made by `python -m studies.p2.report` from the runs.*"]
-    return "\n\n".join([*head, *sections(runs, found, n)]) + "\n"
+    return "\n\n".join([*head, *sections(runs, found)]) + "\n"
 
 
-def sections(runs: Sequence[Run], found: Judged, n: int) -> Iterator[str]:
+def sections(runs: Sequence[Run], found: Judged) -> Iterator[str]:
     yield "## Runs\n\n" + cost_table(runs)
     yield "## Finished models\n\n" + ends_table(runs)
     yield "## Trends\n\n" + trends(curves(runs))
     yield "## Foretold\n\n" + foretold_table(runs)
     yield "## Decisions\n\n" + decisions(runs)
     yield "## Targets\n\n" + targets(found)
-    for question, audit in zip(found.questions, found.audits, strict=True):
+    for question, of_laws, audit in zip(found.questions, found.fits, found.audits, strict=True):
         title = f"## {question.method[0].upper()}{question.method[1:]}, {question.phases[0]}"
-        yield f"{title}\n\n{fit_table(fits(question, n=n))}"
+        yield f"{title}\n\n{fit_table(of_laws)}"
         yield "\n\n".join(f"Held out: {MEANING[name]}.\n\n{held_out_table(audit, name)}" for name in HELD_OUT)
 
 
@@ -113,9 +124,6 @@ def ends_table(runs: Sequence[Run]) -> str:
     return table(["parameters", "method", "rate", *(f"{short(n)} tokens" for n in counts)], lines, n_words=2)
 
 
-AFTER = 60_030_976
-"""Tokens after which curves are compared: all of post-training, at the constant rate."""
-
 NEAR = 0.1
 """Nats above the control, to which it takes so many tokens."""
 
@@ -127,10 +135,10 @@ def trends(found: Sequence[Curve]) -> str:
             curve.method,
             f"{curve.rate:g}",
             short(curve.size),
-            f"{curve.at(AFTER):.4f}",
-            percent(curve.relative(AFTER)),
+            f"{curve.at(LAST):.4f}",
+            percent(curve.relative(LAST)),
             f"{curve.exponent(1.2e6, 7.5e6):.3f}",
-            f"{curve.exponent(7.5e6, AFTER):.3f}",
+            f"{curve.exponent(7.5e6, LAST):.3f}",
             "-" if (n := curve.tokens_to(NEAR)) is None else short(n),
         ]
         for curve in found
@@ -142,7 +150,7 @@ def trends(found: Sequence[Curve]) -> str:
         for some in [[curve for curve in found if (curve.method, curve.rate) == (method, rate)]]
     ]
     by_rate = [
-        [method, short(size), power(of := over_rates(some, AFTER)), "-" if of is None else f"{of.r2:.4f}"]
+        [method, short(size), power(of := over_rates(some, LAST)), "-" if of is None else f"{of.r2:.4f}"]
         for method, size in sorted({(curve.method, curve.size) for curve in found if "2:4" not in curve.method})
         for some in [[curve for curve in found if (curve.method, curve.size) == (method, size)]]
     ]
@@ -172,7 +180,7 @@ def trends(found: Sequence[Curve]) -> str:
 
 
 def foretold_table(runs: Sequence[Run]) -> str:
-    """Runs that came after the law was chosen, against what it said of them."""
+    """Runs on which the law was not chosen, against what it says of them."""
     lines = [
         [
             each.name,
@@ -185,10 +193,10 @@ def foretold_table(runs: Sequence[Run]) -> str:
         for each in foretold(runs, method)
     ]
     if not lines:
-        return "No run has come since."
+        return "There is no other run yet."
     return (
-        "The tokens-per-parameter law was chosen on 43 runs, and its fits to those kept in registered/. What they said of the runs that "
-        "came later, in nats over the control after 60M tokens, and the mean error over the whole curve as a share of the excess.\n\n"
+        "The tokens-per-parameter law was chosen on 43 runs, and its fits to those are kept in registered/. What they say of the other "
+        "runs, in nats over the control after 60M tokens, and the mean error over the whole curve as a share of the excess.\n\n"
         + table(["run", "foretold, 90 %", "measured", "inside", "error of the excess"], lines)
     )
 
@@ -228,7 +236,7 @@ def two_cells(found: Decision | None) -> tuple[str, str]:
     return percent(found.error, 0), "-" if found.factor is None else f"{found.factor:.2f} ({found.n_worth})"
 
 
-SIZE_QUESTIONS = (("excess", AFTER), ("relative", AFTER), ("tokens", NEAR))
+SIZE_QUESTIONS = (("excess", LAST), ("relative", LAST), ("tokens", NEAR))
 
 
 def power(found: Slope | None) -> str:
@@ -313,41 +321,23 @@ def held_out_table(found: Audit, name: str) -> str:
     return table(["law", "error", "largest", "of the excess", "of the slope", "inside 90 %"], lines)
 
 
-def readme(runs: Sequence[Run], found: Judged, page: str) -> str:
-    """The study's page with what is seen so far."""
-    of_law = {
-        question.method: each
-        for question in found.questions
-        if question.phases == ("constant",)
-        for each in fits(question, ["tokens-per-parameter"], n=0).values()
-        if isinstance(each, Fit)
-    }
-    return into(page, summary(runs, found.questions, found.audits, of_law))
-
-
 FITS = ROOT / "fits"
 
 
-def shipped_fits(found: Judged, n: int = 200) -> dict[str, Fit]:
-    """The tokens-per-parameter law at the constant rate, by the names of the files in which the fits come with prunescale."""
-    of_laws = {
-        question.method: fits(question, ["tokens-per-parameter"], n=n)["tokens-per-parameter"]
-        for question in found.questions
-        if question.phases == ("constant",)
-    }
-    return {
-        method.lower().replace(" by ", "-").replace(":", "-"): each for method, each in of_laws.items() if isinstance(each, Fit)
-    }
+def file_name(method: str) -> str:
+    """Of the fit of a method that comes with prunescale."""
+    return method.lower().replace(" by ", "-").replace(":", "-") + ".json"
 
 
 def main() -> None:
     runs, page = read_runs("embedded:p2"), HERE / "README.md"
     found = judged(runs)
+    audits, of_law = found.at_constant_rate()
     (HERE / "results.md").write_text(results(runs, found), encoding="utf-8")
-    page.write_text(readme(runs, found, page.read_text(encoding="utf-8")), encoding="utf-8")
+    page.write_text(into(page.read_text(encoding="utf-8"), summary(runs, audits, of_law)), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
-    for name, of_law in shipped_fits(found).items():
-        save_fit(of_law, FITS / f"{name}.json")
+    for method, each in of_law.items():
+        save_fit(each, FITS / file_name(method))
     for name, figure in figures.all_of(runs).items():
         save_png(figure, HERE / f"{name}.png")
 

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
-from studies.p2.answers import METHODS, Asked, control_of, controls, ends, foretold, seed
+from studies.p2.answers import LAST, METHODS, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import COMPARED
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
 from studies.published.markdown import percent, table
 
-LAST = 60_030_976
 BEGIN, END = "<!-- made by python -m studies.p2.report -->\n", "<!-- until here -->\n"
 SHORT = {"p2": "P2", "p2-control": "P2 over the control", "tokens-per-parameter": "tokens per parameter"}
 HELD = {
@@ -20,8 +19,9 @@ HELD = {
     "tenfold": "ten times the tokens",
     "checkpoints": "the last fifth of the checkpoints",
 }
-Judged = Mapping[str, Audit]
-"""Audits of points at the constant rate, by method."""
+Audits = Mapping[str, Audit]
+Fits = Mapping[str, Fit]
+"""By method, of points at the constant rate; fits of the tokens-per-parameter law."""
 
 
 def into(readme: str, text: str) -> str:
@@ -30,16 +30,13 @@ def into(readme: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n\n{rest[rest.index(END) :]}"
 
 
-def summary(runs: Sequence[Run], questions: Sequence[Asked], audits: Sequence[Audit], fits: Mapping[str, Fit]) -> str:
-    """fits: of the tokens-per-parameter law at the constant rate, by method."""
-    audited: Judged = {
-        question.method: found for question, found in zip(questions, audits, strict=True) if question.phases == ("constant",)
-    }
+def summary(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
+    """What came out, in sections."""
+    found = curves(runs)
+    sentences = (floor(runs, audited), sizes(found), rates(found, fits), methods(runs))
     parts = [
         "## What is seen so far",
-        "\n".join(
-            f"- {sentence}" for sentence in (floor(runs, audited), sizes(curves(runs)), rates(curves(runs), fits), methods(runs))
-        ),
+        "\n".join(f"- {sentence}" for sentence in sentences),
         "## A better law",
         law(audited, fits),
         tested(runs),
@@ -48,11 +45,9 @@ def summary(runs: Sequence[Run], questions: Sequence[Asked], audits: Sequence[Au
     return "\n\n".join(parts)
 
 
-def floor(runs: Sequence[Run], audited: Judged) -> str:
-    below = {run.n_params_before: run.loss_before - run.loss for run in controls(runs) if run.loss_before and not seed(run)}
-    (low, least), (high, most) = sorted(((gain, size) for size, gain in below.items()), key=lambda each: each[0])[
-        :: len(below) - 1
-    ]
+def floor(runs: Sequence[Run], audited: Audits) -> str:
+    below = {run.n_params_before or 0: run.loss_before - run.loss for run in controls(runs) if run.loss_before and not seed(run)}
+    least, most = min(below, key=below.__getitem__), max(below, key=below.__getitem__)
     lowest = min(
         (run for run in runs if run.pruning_method and run.loss_before), key=lambda run: run.loss - (run.loss_before or 0)
     )
@@ -60,8 +55,8 @@ def floor(runs: Sequence[Run], audited: Judged) -> str:
         {law: excess(audited[method], "checkpoints", law) for law in ("p2", "p2-control")} for method in ("depth", "width")
     )
     return (
-        f"**L0 is no floor, and the control is what to measure from.** Trained on, the unpruned models end annealed {low:.3f} ({short(least)}) to "
-        f"{high:.3f} nats ({short(most)}) below their loss before, and pruned ones as much as {(lowest.loss_before or 0) - lowest.loss:.3f} nats "
+        f"**L0 is no floor, and the control is what to measure from.** Trained on, the unpruned models end annealed {below[least]:.3f} ({short(least)}) to "
+        f"{below[most]:.3f} nats ({short(most)}) below their loss before, and pruned ones as much as {(lowest.loss_before or 0) - lowest.loss:.3f} nats "
         f"(*{lowest.name}*). P2 adds something positive to L0 and cannot say so: on the last fifth of the checkpoints it errs by {depth['p2']} "
         f"(depth) and {width['p2']} (width) of the excess over the control, where its form over the control errs by {depth['p2-control']} and "
         f"{width['p2-control']}."
@@ -87,7 +82,7 @@ def sizes(found: Sequence[Curve]) -> str:
     )
 
 
-def rates(found: Sequence[Curve], fits: Mapping[str, Fit]) -> str:
+def rates(found: Sequence[Curve], fits: Fits) -> str:
     powers = [
         each.value
         for method in ("depth", "width")
@@ -105,18 +100,16 @@ def methods(runs: Sequence[Run]) -> str:
     largest = max(run.n_params_before or 0 for run in runs if run.pruning_method)
     cost = {}
     for run in runs:
-        end = (
-            ends(run, control_of(run, runs))[-1:]
-            if run.n_params_before == largest and run.pruning_method and not seed(run)
-            else []
-        )
-        if end and end[0].control_annealed is not None and end[0].annealed is not None and (run.pruning_rate or 0) > 0.45:
-            cost[run.pruning_method] = end[0].annealed - end[0].control_annealed
+        if run.n_params_before != largest or (run.pruning_rate or 0) < 0.45 or seed(run):
+            continue
+        end = ends(run, control_of(run, runs))[-1]
+        if end.annealed is not None and end.control_annealed is not None:
+            cost[run.pruning_method] = end.annealed - end.control_annealed
     said = ", ".join(f"{name} {cost[does]:.3f}" for name, does in METHODS.items() if does in cost)
     return f"**One half gone** costs, in nats over the control after 60M tokens, annealed, at {short(largest)}: {said}."
 
 
-def law(audited: Judged, fits: Mapping[str, Fit]) -> str:
+def law(audited: Audits, fits: Fits) -> str:
     constants = "; ".join(
         f"{method}: " + ", ".join(f"{name} = {value:.2f}" for name, value in fits[method].law.constants().items())
         for method in ("depth", "width")
@@ -137,12 +130,12 @@ def tested(runs: Sequence[Run]) -> str:
     error = percent(sum(each.error for each in later) / len(later), 0) if later else "-"
     return (
         "It was chosen on these runs, after 29 forms under three objectives each, so the table flatters it. Its fits to the 43 runs that it was "
-        f"chosen on are kept in `registered/`, and every run made since is a test of them: {len(later)} so far, {inside} of them inside the 90 % "
+        f"chosen on are kept in `registered/`, and every other run is a test of them: {len(later)} so far, {inside} of them inside the 90 % "
         f"interval in the end, with a mean error of the excess of {error} along their curves. Until the rest has come P2 stays the default."
     )
 
 
-def missed(audited: Judged) -> str:
+def missed(audited: Audits) -> str:
     alone = "power law of each curve"
     along = {
         law: " and ".join(excess(audited[method], "checkpoints", law) for method in ("depth", "width"))
@@ -158,7 +151,7 @@ def missed(audited: Judged) -> str:
         if method in audited
     )
     return (
-        f"**Along a single curve**, to three times its tokens, a power law fitted to that curve alone does better than a law of many runs: "
+        f"**Along a single curve** at the constant rate, to three times its tokens, a power law fitted to that curve alone does better than a law of many runs: "
         f"{along[alone]} of the excess (depth and width) against {along['tokens-per-parameter']}. Carried on from the curve's own last point the law does better than that: "
         f"{along['tokens-per-parameter +']}, and to ten times the tokens {tenfold['tokens-per-parameter +']} against {tenfold[alone]} "
         f"(`prunescale plan --measured`).\n\n"

@@ -17,8 +17,8 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """A pruned model after so many tokens, in one phase: its excess, and the loss of its control. share: of the parameters of its size's
-    blocks that were asked to go, by which runs of different sizes are compared."""
+    """A pruned model after so many tokens, in one phase: its excess, and the loss of its control. rate: as it was asked for, by which runs
+    of different sizes are compared."""
 
     size: int
     method: str

@@ -95,7 +95,7 @@ def test_finished_models_are_compared_with_their_control_after_as_many_tokens(ru
 @pytest.mark.slow
 def test_the_page(runs):
     some = [run for run in runs if run.pruning_method in (None, "block-influence", "magnitude")]
-    page = results(some, judged(some, n=0), n=0)
+    page = results(some, judged(some, n=0))
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == [
         "Runs",
         "Finished models",

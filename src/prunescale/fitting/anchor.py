@@ -48,11 +48,10 @@ def through(found: Fit, point: Mapping[str, float], loss: float) -> Fit:
 
 
 def from_last_point(found: Fit, points: Points, held: np.ndarray) -> np.ndarray:
-    """The losses of all points, with each run's excess scaled to its last point that is not `held`; as the law says where it has none, or
-    no excess there."""
+    """The losses of all points by a law with an excess, which is scaled in each run to its last point that is not `held`; as the law says
+    where there is none, or no excess there."""
     predicted, over = found.predict(points.columns), excess_over(type(found.law))
-    if over is None:
-        return predicted
+    assert over
     base = points.columns[over]
     for number in range(points.n_runs):
         here = points.run_index == number
