@@ -12,8 +12,8 @@ MODELS = ("0.4m", "1m", "2.7m")
 """By parameters outside the embedding, smallest first."""
 
 TEXTS = ("post-training", "held-out")
-RUNS = ("p2",)
-"""Stores of the runs of studies."""
+RUNS = ("p2", "p2-variants")
+"""Stores of the runs of studies: a family of models pruned in the same ways, and what differs from those runs in a single thing."""
 
 FITS = ("depth", "width", "2:4-magnitude", "2:4-sparsegpt")
 """Fits to those runs, a way of pruning each."""

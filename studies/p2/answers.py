@@ -1,5 +1,6 @@
 """What the runs of the study answer, as numbers: curves by size and method, fits, and what they say of runs that they did not see."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +126,14 @@ def by_phase(run: Run) -> dict[tuple[str, int], float]:
 
 
 def control_of(run: Run, runs: Sequence[Run]) -> Run | None:
-    """Of the same base and seed."""
-    return next((each for each in controls(runs) if each.base == run.base and seed(each) == seed(run)), None)
+    """Of the same base, trained in the same way: as a recipe has it, what it says of training is the same."""
+    return next((each for each in controls(runs) if (each.base, trained(each)) == (run.base, trained(run))), None)
+
+
+def trained(run: Run) -> tuple[int, float | None]:
+    """What may differ in how pruned models are trained: the order of the data, and the learning rate."""
+    train: Mapping[str, Any] = run.recipe.get("train", {})
+    return seed(run), train.get("learning_rate")
 
 
 def seed(run: Run) -> int:
@@ -147,9 +154,10 @@ class Foretold:
 
 
 def foretold(runs: Sequence[Run], method: str) -> list[Foretold]:
-    """The runs that the fit in registered/ has not seen: it is to those on which its law was chosen."""
+    """The runs of which the fit in registered/ has not seen one of the same recipe: it is to those on which its law was chosen."""
     found = load_fit(REGISTERED / f"{method}.json")
-    seen = set(found.points.columns["run"])
+    recipes = json.loads((REGISTERED / "recipes.json").read_text(encoding="utf-8"))[method]
+    seen = {run.id for run in runs if run.recipe_hash in recipes}
     table, answers = asked(runs, method).table, []
     later = (table["phase"] == "constant") & (table["n_tokens"] >= MIN_TOKENS) & ~np.isin(table["run"], list(seen))
     for id in dict.fromkeys(table["run"][later]):

@@ -12,7 +12,7 @@ from prunescale.embedded import ROOT
 from prunescale.fitting import Audit, AuditRow, Fit, save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
-from studies.p2 import figures
+from studies.p2 import figures, report_variants
 from studies.p2.answers import HELD_OUT, LAST, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
 from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
 from studies.p2.summary import into, summary
@@ -59,10 +59,10 @@ def judged(runs: Sequence[Run], n: int = 200) -> Judged:
     return Judged(questions, [fits(question, n=n) for question in questions], [held_out(question, n=n) for question in questions])
 
 
-def results(runs: Sequence[Run], found: Judged) -> str:
+def results(runs: Sequence[Run], found: Judged, variants: Sequence[Run] = ()) -> str:
     """The whole page."""
     head = ["# Results", "*Made by `python -m studies.p2.report` from the runs.*"]
-    return "\n\n".join([*head, *sections(runs, found)]) + "\n"
+    return "\n\n".join([*head, *sections(runs, found), *report_variants.sections([*runs, *variants])]) + "\n"
 
 
 def sections(runs: Sequence[Run], found: Judged) -> Iterator[str]:
@@ -330,10 +330,10 @@ def file_name(method: str) -> str:
 
 
 def main() -> None:
-    runs, page = read_runs("embedded:p2"), HERE / "README.md"
+    runs, variants, page = read_runs("embedded:p2"), read_runs("embedded:p2-variants"), HERE / "README.md"
     found = judged(runs)
     audits, of_law = found.at_constant_rate()
-    (HERE / "results.md").write_text(results(runs, found), encoding="utf-8")
+    (HERE / "results.md").write_text(results(runs, found, variants), encoding="utf-8")
     page.write_text(into(page.read_text(encoding="utf-8"), summary(runs, audits, of_law)), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
     for method, each in of_law.items():

@@ -1,48 +1,117 @@
 """Put the runs of this study where they come with prunescale:
 
-python -m studies.p2.ship STORE...      adds what is new to src/prunescale/assets/runs/p2.db
+python -m studies.p2.ship STORE...      adds what is new to the stores in src/prunescale/assets/runs
+
+One store has one model family and its curves, on which laws are fitted; another what is compared with those: other seeds, rates, teachers
+and ways to the same size, and runs of a base model that was trained once more. What was trained once more is another model: its loss
+before pruning differs in the third digit, as much as a curve ends from another.
 """
 
+import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from prunescale.embedded import ROOT
 from prunescale.runs import Run, Store
+from studies.p2.planned import is_of
 
-SHIPPED = ROOT / "runs" / "p2.db"
-
+SHIPPED = ROOT / "runs"
+FAMILY, VARIANTS = "p2.db", "p2-variants.db"
 
 DIGITS = 4
 """Of the losses by domain that are shipped."""
 
 
-def shipped(run: Run) -> Run:
+def ship(stores: Sequence[str], folder: Path = SHIPPED) -> int:
+    """How many runs were added. One of a recipe that is there already is not, unless its base was trained once more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = [run for name in (FAMILY, VARIANTS) if (folder / name).exists() for run in of_store(folder / name)]
+    runs = distinct([*known, *(run for store in stores for run in of_store(store))])
+    family, variants = sorted_out(runs)
+    write(folder / FAMILY, family)
+    write(folder / VARIANTS, variants)
+    return len(runs) - len(known)
+
+
+def of_store(path: str | Path) -> list[Run]:
+    with Store.open(path) as store:
+        return list(store.each())
+
+
+def distinct(runs: Iterable[Run]) -> list[Run]:
+    """The first of those of one recipe and one loss before it, in the order in which they were made."""
+    kept: dict[tuple[str | None, float | None], Run] = {}
+    for run in sorted(runs, key=lambda run: run.created):
+        kept.setdefault((run.recipe_hash, begun_at(run)), run)
+    return list(kept.values())
+
+
+def begun_at(run: Run) -> float | None:
+    """What tells two trainings of one base model apart: the loss that it had. Of a run from nothing, what it came to."""
+    return round(run.loss if run.loss_before is None else run.loss_before, DIGITS)
+
+
+def sorted_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Those of the family, each base model in the training of which there are most curves, and all others."""
+    losses: dict[str, list[float | None]] = {}  # of the trainings of a base, in their order
+    n_curves: Counter[tuple[str, float | None]] = Counter()
+    for run in runs:
+        if base := run.recipe.get("base"):
+            if begun_at(run) not in losses.setdefault(base, []):
+                losses[base].append(begun_at(run))
+            n_curves[base, begun_at(run)] += is_of("curves", run) or is_of("curves-large", run)
+    chosen = {base: max(each, key=lambda loss, base=base: n_curves[base, loss]) for base, each in losses.items()}
+
+    family, variants = [], []
+    for run in runs:
+        base = run.recipe.get("base")
+        if base:
+            number = losses[base].index(begun_at(run)) + 1
+            is_chosen = begun_at(run) == chosen[base] and (is_of("curves", run) or is_of("curves-large", run))
+            name = base if number == 1 else f"{base}, training {number}"
+        else:
+            is_chosen = (is_of("bases", run) or is_of("base-large", run)) and is_nearest(run, runs, chosen)
+            name = run.base
+        (family if is_chosen else variants).append(shipped(run, name))
+    return family, variants
+
+
+def is_nearest(run: Run, runs: Sequence[Run], chosen: dict[str, float | None]) -> bool:
+    """Whether a training of a base model is that whose loss its curves begin at; its own last measurement differs in the fourth digit."""
+    loss = next((loss for base, loss in chosen.items() if base.rpartition("/")[2] == base_name(run)), None)
+    alike = [each for each in runs if each.recipe_hash == run.recipe_hash]
+    return loss is None or run is min(alike, key=lambda each: abs(each.loss - loss))
+
+
+def base_name(run: Run) -> str:
+    return f"d{run.recipe['model']['hidden_size']}"
+
+
+def shipped(run: Run, base: str) -> Run:
     """A run whose base is named as in its recipe, and not by the folder of the machine that it ran on. Losses by domain, of which there
     are hundreds, are kept of its first and its last point, in fewer digits: with all of them the store would be ten times as large."""
     points = [replace(point, domains={}) for point in run.points]
     for end in {0, len(points) - 1}:
         few = {domain: round(loss, DIGITS) for domain, loss in run.points[end].domains.items()}
         points[end] = replace(points[end], domains=few)
-    base = run.recipe.get("base") or run.base
     return replace(run, base=base, points=tuple(points))
 
 
-def ship(stores: Sequence[str], to: Path = SHIPPED) -> int:
-    """How many runs were added. One of a recipe that is there already is not."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with Store.create(to) as kept:
-        n_added = 0
-        for store in stores:
-            with Store.open(store) as others:
-                n_added += sum(kept.add_unless_done(shipped(run)) for run in others.each())
-    with closing(sqlite3.connect(to)) as file:  # one file without a log, to be read wherever it lies
-        file.execute("PRAGMA journal_mode = DELETE")
-        file.execute("VACUUM")
-    return n_added
+def write(file: Path, runs: Sequence[Run]) -> None:
+    """A store of one file, without a log, to be read wherever it lies. What was there stays until it is whole."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with Store.create(new) as store:
+        store.add(*runs)
+    with closing(sqlite3.connect(new)) as opened:
+        opened.execute("PRAGMA journal_mode = DELETE")
+        opened.execute("VACUUM")
+    os.replace(new, file)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,30 +10,35 @@ from prunescale import embedded
 from prunescale.errors import AssetError, StoreError
 from prunescale.fitting import load_fit
 from prunescale.runs import Store, read_runs, refuse_unwritable
+from prunescale.sweep import Study
 from studies.p2.answers import asked, fits
 from studies.p2.ship import ship
 from tests.conftest import RUN
+
+FOLDER = Path(__file__).parents[2] / "studies" / "p2"
 
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """Two runs of a store, one of them of a base that lay on some machine, where those that come with prunescale lie."""
-    base = replace(RUN, recipe={**RUN.recipe, "base": "bases/d192"}, recipe_hash="a" * 12, base="/home/me/p2/bases/d192")
-    fresh = replace(RUN, id="fresh", recipe={"model": {}}, recipe_hash="b" * 12, base="llama-8x192")
+    curve, base = (Study.from_toml(FOLDER / f"{name}.toml").runs[0].recipe for name in ("curves", "bases"))
+    pruned = replace(RUN, recipe=curve.to_dict(), recipe_hash=curve.hash, base="/home/me/p2/bases.sweep/models/d192")
+    fresh = replace(
+        RUN, id="fresh", kind="pre-training", recipe=base.to_dict(), recipe_hash=base.hash, base="llama-8x192", loss_before=None
+    )
     with Store.create(tmp_path / "mine.db") as store:
-        store.add(base, fresh)
+        store.add(pruned, fresh)
     monkeypatch.setattr(embedded, "ROOT", tmp_path)
-    file = tmp_path / "runs" / "p2.db"
-    assert ship([str(tmp_path / "mine.db")], file) == 2
-    return file
+    assert ship([str(tmp_path / "mine.db")], tmp_path / "runs") == 2
+    return tmp_path / "runs" / "p2.db"
 
 
 def test_bases_are_named_as_in_the_recipes(shipped):
-    assert [run.base for run in read_runs("embedded:p2")] == ["bases/d192", "llama-8x192"]
+    assert [run.base for run in read_runs("embedded:p2")] == ["bases.sweep/models/d192", "llama-8x192"]
 
 
 def test_what_is_there_already_is_not_added_again(shipped, tmp_path):
-    assert ship([str(tmp_path / "mine.db")], shipped) == 0
+    assert ship([str(tmp_path / "mine.db")], shipped.parent) == 0
     assert len(read_runs(shipped)) == 2
 
 
@@ -42,7 +48,7 @@ def test_it_is_one_file_that_a_reader_leaves_as_it_is(shipped):
     with Store.open("embedded:p2") as store:
         assert len(store.ids()) == 2
     assert shipped.read_bytes() == before
-    assert [file.name for file in shipped.parent.iterdir()] == ["p2.db"]
+    assert sorted(file.name for file in shipped.parent.iterdir()) == ["p2-variants.db", "p2.db"]
 
 
 def test_nothing_is_written_to_it(shipped):

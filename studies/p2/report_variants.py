@@ -1,0 +1,133 @@
+"""The sections of results.md on what the paper leaves out: see variants.py."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from prunescale.runs import Run
+from studies.p2 import variants
+from studies.p2.variants import RATES, Beside, Repeated
+from studies.published.markdown import percent, table
+
+OVER = "Nats over the control, finished models after 60M tokens"
+
+
+def sections(runs: Sequence[Run]) -> Iterator[str]:
+    """runs: of the family, and their variants. What has no runs has no section."""
+    makers: dict[str, Callable[[Sequence[Run]], str]] = {
+        "Noise": noise,
+        "Learning rates": rates,
+        "Distillation": distilled,
+        "Gradual pruning": gradual,
+        "Small models from nothing": scratch,
+    }
+    for title, make in makers.items():
+        if text := make(runs):
+            yield f"## {title}\n\n{text}"
+
+
+def noise(runs: Sequence[Run]) -> str:
+    orders, trainings = list(variants.orders(runs)), list(variants.trainings(runs))
+    texts = []
+    if orders:
+        texts.append(
+            f"{OVER}, with the data in three orders; each over the control with the same order.\n\n"
+            + table(["run", "excess in three orders", "standard deviation", "of the excess"], list(map(spread, orders)))
+            + f"\n\nOn (geometric) average over these, {percent(variants.pooled(orders), 1)} of the excess."
+        )
+    if trainings:
+        texts.append(
+            "The same with base models that were trained twice by one recipe, which differ by how a GPU adds up and by the text, of which the second "
+            "has newer package descriptions.\n\n"
+            + table(
+                ["run", "losses before pruning", "excesses", "standard deviation", "of the excess"],
+                [[each.label, listed(each.before), *spread(each)[1:]] for each in trainings],
+            )
+            + f"\n\nOn average over these, {percent(variants.pooled(trainings), 1)} of the excess."
+        )
+    return "\n\n".join(texts)
+
+
+def spread(each: Repeated) -> list[str]:
+    return [each.label, listed(each.annealed), f"{each.spread:.4f}", percent(each.relative, 1)]
+
+
+def listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def rates(runs: Sequence[Run]) -> str:
+    found = [each for each in variants.learning_rates(runs) if set(each.losses) == set(RATES)]
+    if not found:
+        return ""
+    lines = [
+        [
+            each.label,
+            *(f"{each.losses[rate]:.4f}" for rate in RATES),
+            *("-" if each.label == "control" else f"{each.excesses[rate]:.4f}" for rate in RATES),
+        ]
+        for each in found
+    ]
+    head = ["6.43M", *(f"{rate}: loss" for rate in RATES), *("excess" for _ in RATES)]
+    return (
+        "Losses of finished models after 60M tokens, and their excesses over controls at the same learning rate; the rule is a quarter of the base's.\n\n"
+        + table(head, lines)
+    )
+
+
+def beside(found: Sequence[Beside], what: str, equal: str) -> str:
+    if not found:
+        return ""
+    lines = [
+        [
+            each.label,
+            f"{each.plain:.4f}",
+            f"{each.other:.4f}",
+            f"{each.other / each.plain - 1:+.0%}",
+            f"{each.flops:.2f}",
+            f"{each.at_equal_flops[0]:.4f} against {each.at_equal_flops[1]:.4f}",
+            f"{each.at_equal_flops[0] / each.at_equal_flops[1] - 1:+.0%}",
+        ]
+        for each in found
+    ]
+    return f"{OVER}; {equal}.\n\n" + table(["run", "plain", what, "difference", "FLOPs", "at equal FLOPs", "difference"], lines)
+
+
+def distilled(runs: Sequence[Run]) -> str:
+    return beside(
+        list(variants.distilled(runs)),
+        "from the parent",
+        "the loss against the parent's distribution in the place of the text's next token. At equal FLOPs it sees fewer tokens, between which it is read by a power law",
+    )
+
+
+def gradual(runs: Sequence[Run]) -> str:
+    return beside(
+        list(variants.gradual(runs)),
+        "in four steps",
+        "at once, and in four steps with 5M tokens after each but the last. At equal FLOPs what is pruned at once sees more tokens, to which it is carried on by a power law",
+    )
+
+
+def scratch(runs: Sequence[Run]) -> str:
+    found = list(variants.scratch(runs))
+    if not found:
+        return ""
+
+    def cell(loss: float | None, flops: float | None, per: float) -> list[str]:
+        return ["-", "-"] if loss is None or flops is None else [f"{loss:.4f}", f"{flops / per:.2f}"]
+
+    lines = [
+        [
+            each.label,
+            f"{each.pruned:.4f}",
+            *cell(each.few, each.flops_few, each.flops_pruned),
+            *cell(each.all, each.flops_all, each.flops_total),
+        ]
+        for each in found
+    ]
+    return (
+        "Losses of finished models of one shape: larger ones without some blocks after 60M tokens of post-training; and trained from nothing, on 60M tokens, and on as "
+        "many as the larger model and the pruned one have seen together. FLOPs of the first in those of the post-training, of the second in those of all that led to the pruned model.\n\n"
+        + table(["shape", "pruned", "from nothing, 60M tokens", "FLOPs", "from nothing, all tokens", "FLOPs"], lines)
+    )

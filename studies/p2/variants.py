@@ -1,0 +1,207 @@
+"""What the paper leaves out: runs that differ from one of the family's in a single thing, each beside that one.
+
+Losses are of finished models, annealed; excesses over the finished control of the same base model, after as many tokens. A base that was
+trained once more is another model: runs are compared with those of their own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.runs import Run
+from studies.p2.answers import LAST, by_phase
+from studies.p2.planned import by_label, is_of, labels
+
+RATES = ("half the rate", "the rate", "twice the rate")
+
+
+def curve(runs: Sequence[Run], label: str, base: str) -> Run | None:
+    """The run of the curves that is called so, of a base model."""
+    return next(
+        (run for run in runs if run.base == base and is_of("curves", run) and labels("curves")[run.recipe_hash] == label), None
+    )
+
+
+def annealed(run: Run) -> dict[int, float]:
+    """The loss of the finished model by tokens."""
+    return {n: loss for (phase, n), loss in by_phase(run).items() if phase == "annealed"}
+
+
+def over(run: Run, control: Run) -> dict[int, float]:
+    """The excess of the finished model over the finished control, by tokens."""
+    of_control = annealed(control)
+    return {n: loss - of_control[n] for n, loss in annealed(run).items() if n in of_control}
+
+
+def at(excess: Mapping[int, float], n_tokens: float) -> float:
+    """An excess between two token counts and a little beyond the last, by a power law."""
+    counts = np.array(sorted(excess))
+    logs, values = np.log(counts), np.log([excess[n] for n in counts])
+    segment = min(max(int(np.searchsorted(logs, np.log(n_tokens))) - 1, 0), len(counts) - 2)
+    slope = (values[segment + 1] - values[segment]) / (logs[segment + 1] - logs[segment])
+    return float(np.exp(values[segment] + slope * (np.log(n_tokens) - logs[segment])))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A run and the one that differs from it in one thing, nats over their control after LAST tokens each. flops: of the run, in those of
+    the other. at_equal_flops: the excess of whichever is the cheaper, (0) of the run and (1) of the plain one, where the plain one has all
+    its tokens and the run has as many FLOPs."""
+
+    label: str
+    plain: float
+    other: float
+    flops: float
+    at_equal_flops: tuple[float, float]
+
+
+def distilled(runs: Sequence[Run]) -> Iterator[Beside]:
+    """Learning from the model before pruning, beside plain loss. At equal FLOPs the former sees fewer tokens."""
+    for label, run in by_label("distilled", runs).items():
+        plain, control = (
+            curve(runs, label.rpartition(", ")[0], run.base),
+            curve(runs, f"{label.split(', ')[0]}, control", run.base),
+        )
+        if plain and control:
+            mine, other, flops = over(run, control), over(plain, control), spent(run) / spent(plain)
+            yield Beside(label, other[LAST], mine[LAST], flops, (at(mine, LAST / flops), other[LAST]))
+
+
+def gradual(runs: Sequence[Run]) -> Iterator[Beside]:
+    """Pruned in steps, beside at once. At equal FLOPs the latter sees more tokens: in between the former trains larger models."""
+    for label, run in by_label("gradual", runs).items():
+        plain, control = (
+            curve(runs, label.rpartition(", ")[0], run.base),
+            curve(runs, f"{label.split(', ')[0]}, control", run.base),
+        )
+        if plain and control:
+            other, flops = over(plain, control), spent(run) / spent(plain)
+            mine = run.loss - annealed(control)[LAST]
+            yield Beside(label, other[LAST], mine, flops, (mine, at(other, LAST * flops)))
+
+
+def spent(run: Run) -> float:
+    """FLOPs of a run to its end, without those of its earlier annealed branches."""
+    return float(run.flops or 0)
+
+
+@dataclass(frozen=True)
+class OfRates:
+    """Losses of the finished models, and their excesses over controls trained as they were, by the learning rate."""
+
+    label: str
+    losses: dict[str, float]
+    excesses: dict[str, float]
+
+
+def learning_rates(runs: Sequence[Run]) -> Iterator[OfRates]:
+    found = by_label("learning-rates", runs)
+    for how in dict.fromkeys(label.rpartition(", ")[0] for label in found):
+        of_rate = {rate: found[f"{how}, {rate}"] for rate in RATES if f"{how}, {rate}" in found}
+        controls = {rate: found[f"control, {rate}"] for rate in of_rate if f"control, {rate}" in found}
+        losses = {rate: annealed(run)[LAST] for rate, run in of_rate.items()}
+        yield OfRates(how, losses, {rate: over(of_rate[rate], control)[LAST] for rate, control in controls.items()})
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """One recipe with the data in several orders, or from base models that were trained several times: the excesses after LAST tokens at
+    the constant rate and annealed, and the losses before pruning."""
+
+    label: str
+    constant: np.ndarray
+    annealed: np.ndarray
+    before: np.ndarray
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the annealed excess."""
+        return float(np.std(self.annealed, ddof=1))
+
+    @property
+    def relative(self) -> float:
+        return self.spread / float(np.mean(self.annealed))
+
+
+def orders(runs: Sequence[Run]) -> Iterator[Repeated]:
+    """By the order of the data, each over the control with the same order."""
+    of_seeds = by_label("seeds", runs)
+    for label in labels("curves").values():
+        size = label.split(", ")[0]
+        again = [of_seeds[name] for seed in (1, 2) if (name := f"{label}, seed {seed}") in of_seeds]
+        controls = [of_seeds[name] for seed in (1, 2) if (name := f"{size}, control, seed {seed}") in of_seeds]
+        if len(again) != 2 or len(controls) != 2 or label.endswith("control"):
+            continue
+        first, control = curve(runs, label, again[0].base), curve(runs, f"{size}, control", again[0].base)
+        if first and control:
+            yield repeated(label, [(first, control), *zip(again, controls, strict=True)])
+
+
+def trainings(runs: Sequence[Run]) -> Iterator[Repeated]:
+    """By the training of the base model, each over the control of that base."""
+    for hash, label in labels("curves").items():
+        if label.endswith("control"):
+            continue
+        size = label.split(", ")[0]
+        pairs = [(run, curve(runs, f"{size}, control", run.base)) for run in runs if run.recipe_hash == hash]
+        both = [(run, control) for run, control in pairs if control]
+        if len(both) > 1:
+            yield repeated(label, both)
+
+
+def repeated(label: str, pairs: Sequence[tuple[Run, Run]]) -> Repeated:
+    constant = [by_phase(run)["constant", LAST] - by_phase(control)["constant", LAST] for run, control in pairs]
+    ends = [over(run, control)[LAST] for run, control in pairs]
+    return Repeated(label, np.array(constant), np.array(ends), np.array([run.loss_before for run, _ in pairs]))
+
+
+def pooled(some: Sequence[Repeated]) -> float:
+    """Standard deviation of the annealed excess as a share of it, over several recipes."""
+    return float(np.sqrt(np.mean([each.relative**2 for each in some])))
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A shape trained from nothing, and got by dropping blocks of a larger model and LAST tokens of training: losses of the finished models
+    and FLOPs. few: as many tokens as after the pruning. all: as many as the larger model and the pruned one have seen. total: FLOPs of the
+    pruned one with those of the model that it was pruned from."""
+
+    label: str
+    pruned: float
+    few: float | None
+    all: float | None
+    flops_pruned: float
+    flops_total: float
+    flops_few: float | None
+    flops_all: float | None
+
+
+WAYS = {6: "depth 0.25", 4: "depth 0.5"}
+"""By the blocks that are left of eight."""
+
+
+def scratch(runs: Sequence[Run]) -> Iterator[Scratch]:
+    """The pruned model is of the base that was trained first where there are two; it need not be of the same as other comparisons."""
+    found = by_label("scratch", runs)
+    bases = by_label("bases", runs)
+    for size in ("d384", "d512"):
+        for blocks, way in WAYS.items():
+            some = {
+                what: found.get(f"{size} with {blocks} blocks, {what}")
+                for what in ("the tokens of post-training", "all tokens of the pruned model")
+            }
+            few, whole = some.values()
+            pruned = by_label("curves", runs).get(f"{size}, {way}")
+            if pruned is None or (few is None and whole is None):
+                continue
+            yield Scratch(
+                f"{size} with {blocks} blocks",
+                pruned.loss,
+                few and few.loss,
+                whole and whole.loss,
+                spent(pruned),
+                spent(pruned) + spent(bases[size]),
+                few and spent(few),
+                whole and spent(whole),
+            )

@@ -1,0 +1,155 @@
+"""What is said of runs beside those of the family, on runs whose differences are known."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prunescale.runs import Point, Store, read_runs
+from prunescale.sweep import Study
+from studies.p2 import variants
+from studies.p2.answers import LAST
+from studies.p2.report_variants import sections
+from studies.p2.ship import ship
+from tests.conftest import RUN
+
+FOLDER = Path(__file__).parents[2] / "studies" / "p2"
+ENDS = (7_536_640, 15_007_744, 30_015_488, 60_030_976)
+CONTROL = 3.0
+
+
+def excess(planned):
+    """Nats over the control after LAST tokens, in the family."""
+    prune = planned.recipe.prune
+    return 0.0 if prune is None else 0.2 * (prune.rate or 0.5)
+
+
+def made(name, factor=lambda planned: 1.0, training=1, flops=lambda planned: 100.0):
+    """The runs of a part of the study: the excess falls as D^-0.3, times a factor."""
+    found = []
+    for number, planned in enumerate(Study.from_toml(FOLDER / f"{name}.toml").runs):
+        recipe, before = planned.recipe, 3.0 + training / 100
+        ends = ENDS if recipe.train.cooldowns in (None, ENDS) else recipe.train.cooldowns
+
+        def loss(n, planned=planned):
+            return CONTROL + factor(planned) * excess(planned) * (n / LAST) ** -0.3
+
+        points = [
+            Point(n, loss(n) + 0.01 * (phase == "constant"), 5e-4, phase, 1.0) for n in ends for phase in ("constant", "annealed")
+        ]
+        found.append(
+            replace(
+                RUN,
+                id=f"{name}-{training}-{number}",
+                created=f"2026-11-{10 + training:02d}T00:00:00+00:00",
+                name=planned.label,
+                kind="post-training" if recipe.base else "pre-training",
+                recipe=recipe.to_dict(),
+                recipe_hash=recipe.hash,
+                base=recipe.base or "llama",
+                pruning_method=recipe.prune and recipe.prune.method,
+                pruning_rate=excess(planned) / 0.2,
+                n_params_before=1_000_000,
+                loss_before=before if recipe.base else None,
+                flops=flops(planned),
+                points=tuple(points),
+            )
+        )
+    return found
+
+
+def test_distillation_is_judged_at_as_many_tokens_and_at_as_many_flops():
+    taught = made("distilled", lambda _: 0.8, flops=lambda _: 150.0)
+    found = list(variants.distilled([*made("curves"), *taught]))
+    assert [each.label for each in found] == [run.name for run in taught]
+    for each in found:
+        assert each.other / each.plain == pytest.approx(0.8)
+        assert each.flops == pytest.approx(1.5)
+        cheaper, plain = each.at_equal_flops
+        assert cheaper / plain == pytest.approx(0.8 * 1.5**0.3)
+
+
+def test_gradual_pruning_is_beside_pruning_at_once_on_as_many_tokens_in_all():
+    stepwise = [
+        replace(run, points=(*run.points[:-1], replace(run.points[-1], loss=3.05)))
+        for run in made("gradual", flops=lambda _: 120.0)
+    ]
+    found = list(variants.gradual([*made("curves"), *stepwise]))
+    assert len(found) == 4
+    for each in found:
+        assert (each.plain, each.other) == (pytest.approx(0.1), pytest.approx(0.05))
+        assert each.at_equal_flops == (pytest.approx(0.05), pytest.approx(0.1 * 1.2**-0.3))
+
+
+def test_rates_have_controls_of_their_own():
+    def factor(planned):
+        return {0.00025: 1.2, 0.0005: 1.0, 0.001: 1.1}[planned.recipe.train.learning_rate]
+
+    found = {each.label: each for each in variants.learning_rates(made("learning-rates", factor))}
+    assert list(found) == ["control", "depth 0.25", "depth 0.5", "2:4 magnitude"]
+    assert found["depth 0.5"].excesses == pytest.approx({"half the rate": 0.12, "the rate": 0.1, "twice the rate": 0.11})
+
+
+def test_noise_is_the_spread_over_orders_and_over_trainings_of_the_base():
+    def factor(planned):
+        return 1.0 + 0.1 * planned.recipe.train.seed
+
+    runs = [*made("curves"), *made("seeds", factor)]
+    orders = list(variants.orders(runs))
+    assert len(orders) == 20  # ten ways of pruning at two sizes
+    for each in orders:
+        assert each.relative == pytest.approx(0.1 / 1.1)
+    assert variants.pooled(orders) == pytest.approx(0.1 / 1.1)
+    assert list(variants.trainings(runs)) == []
+
+    again = [
+        replace(run, base=f"{run.base}, training 2") for run in made("curves", lambda _: 1.2, training=2) if "d192" in run.name
+    ]
+    trainings = list(variants.trainings([*runs, *again]))
+    assert [each.label for each in trainings] == [run.name for run in again if "control" not in run.name]
+    assert all(each.relative == pytest.approx(0.2 / 2**0.5 / 1.1) for each in trainings)
+
+
+def test_small_models_from_nothing_are_beside_pruned_ones_of_their_shape():
+    runs = [*made("curves"), *made("bases", flops=lambda _: 900.0), *made("scratch", flops=lambda _: 50.0)]
+    found = list(variants.scratch(runs))
+    assert [each.label for each in found] == [
+        "d384 with 6 blocks",
+        "d384 with 4 blocks",
+        "d512 with 6 blocks",
+        "d512 with 4 blocks",
+    ]
+    assert [each.pruned for each in found] == pytest.approx([3.05, 3.1, 3.05, 3.1])
+    assert (found[0].flops_pruned, found[0].flops_total, found[0].flops_few) == (100, 1000, 50)
+
+
+def test_each_kind_of_run_has_a_section_and_what_there_is_not_has_none():
+    runs = [*made("curves"), *made("bases")]
+    assert list(sections(runs)) == []
+    runs += [run for name in ("seeds", "learning-rates", "distilled", "gradual", "scratch") for run in made(name)]
+    titles = [re.match("## (.*)", text)[1] for text in sections(runs)]
+    assert titles == ["Noise", "Learning rates", "Distillation", "Gradual pruning", "Small models from nothing"]
+
+
+def store(path, runs):
+    with Store.create(path) as kept:
+        kept.add(*runs)
+    return str(path)
+
+
+def test_the_family_has_the_training_of_each_base_with_most_curves_and_the_variants_have_the_rest(tmp_path):
+    first, second = made("curves"), made("curves", training=2)
+    small = [run for run in first if not (run.name.startswith("d192") and "2:4" in run.name)]
+    again = [run for run in second if run.name.startswith("d192")]
+    shipped = tmp_path / "runs"
+    assert ship([store(tmp_path / "a.db", [*small, *made("bases")])], shipped) == 53 + 5
+    assert ship([store(tmp_path / "b.db", [*again, *made("seeds", training=2)])], shipped) == 11 + 44
+    assert ship([str(tmp_path / "b.db")], shipped) == 0
+
+    family, others = read_runs(shipped / "p2.db"), read_runs(shipped / "p2-variants.db")
+    assert (len(family), len(others)) == (55 + 5, 9 + 44)
+    of_192 = {run.base for run in family if run.name.startswith("d192,")}
+    assert of_192 == {"bases.sweep/models/d192, training 2"}
+    assert {run.base for run in others if run.id.startswith("curves-1")} == {"bases.sweep/models/d192"}
+    assert {run.base for run in others if "seeds" in run.id and "d192" in run.name} == of_192
