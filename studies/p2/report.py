@@ -334,7 +334,7 @@ def main() -> None:
     found = judged(runs)
     audits, of_law = found.at_constant_rate()
     (HERE / "results.md").write_text(results(runs, found, variants), encoding="utf-8")
-    page.write_text(into(page.read_text(encoding="utf-8"), summary(runs, audits, of_law)), encoding="utf-8")
+    page.write_text(into(page.read_text(encoding="utf-8"), summary(runs, variants, audits, of_law)), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
     for method, each in of_law.items():
         save_fit(each, FITS / file_name(method))

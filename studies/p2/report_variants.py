@@ -33,7 +33,7 @@ def noise(runs: Sequence[Run]) -> str:
         texts.append(
             f"{OVER}, with the data in three orders; each over the control with the same order.\n\n"
             + table(["run", "excess in three orders", "standard deviation", "of the excess"], list(map(spread, orders)))
-            + f"\n\nOn (geometric) average over these, {percent(variants.pooled(orders), 1)} of the excess."
+            + f"\n\nOn average over these (root mean square), {percent(variants.pooled(orders), 1)} of the excess."
         )
     if trainings:
         texts.append(
@@ -43,7 +43,7 @@ def noise(runs: Sequence[Run]) -> str:
                 ["run", "losses before pruning", "excesses", "standard deviation", "of the excess"],
                 [[each.label, listed(each.before), *spread(each)[1:]] for each in trainings],
             )
-            + f"\n\nOn average over these, {percent(variants.pooled(trainings), 1)} of the excess."
+            + f"\n\nOn average over these (root mean square), {percent(variants.pooled(trainings), 1)} of the excess."
         )
     return "\n\n".join(texts)
 

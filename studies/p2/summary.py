@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
+from studies.p2 import variants
 from studies.p2.answers import LAST, METHODS, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import COMPARED
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
@@ -30,8 +31,8 @@ def into(readme: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n\n{rest[rest.index(END) :]}"
 
 
-def summary(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
-    """What came out, in sections."""
+def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: Fits) -> str:
+    """What came out, in sections. others: the variants of the family's runs."""
     found = curves(runs)
     sentences = (floor(runs, audited), sizes(found), rates(found, fits), methods(runs))
     parts = [
@@ -41,8 +42,9 @@ def summary(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
         law(audited, fits),
         tested(runs),
         missed(audited),
+        left_out([*runs, *others]),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def floor(runs: Sequence[Run], audited: Audits) -> str:
@@ -164,3 +166,95 @@ def missed(audited: Audits) -> str:
 def excess(found: Audit, holdout: str, law: str) -> str:
     row = found.row(holdout, law)
     return "-" if row is None or row.score.excess_error is None else percent(row.score.excess_error, 0)
+
+
+def left_out(runs: Sequence[Run]) -> str:
+    """What the paper does not ask, a sentence each; empty where nothing of it was run. runs: of the family, and their variants."""
+    sentences = [each for make in (noise, learning_rates, distillation, steps, nothing) if (each := make(runs))]
+    return "## What the paper leaves out\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) if sentences else ""
+
+
+def noise(runs: Sequence[Run]) -> str:
+    orders, trainings = list(variants.orders(runs)), list(variants.trainings(runs))
+    if not orders:
+        return ""
+    again = (
+        f", and from a base that was trained once more by {percent(variants.pooled(trainings), 1)} ({len(trainings)} recipes)"
+        if trainings
+        else ""
+    )
+    return (
+        f"**What no law can foretell**: with the data in another order the excess of a finished model differs by {percent(variants.pooled(orders), 1)} of it "
+        f"(standard deviation, {len(orders)} recipes in three orders each, at the two smallest sizes){again}. [All of it](results.md#noise)."
+    )
+
+
+def learning_rates(runs: Sequence[Run]) -> str:
+    found = [each for each in variants.learning_rates(runs) if len(each.losses) == len(variants.RATES)]
+    if not found:
+        return ""
+    best = {each.label: min(each.losses, key=each.losses.__getitem__) for each in found}
+    by_rate = {rate: [label for label, best_rate in best.items() if best_rate == rate] for rate in variants.RATES}
+    said = "; ".join(f"{rate} is best for {', '.join(labels)}" for rate, labels in by_rate.items() if labels)
+    moved = [
+        each.excesses[rate] / each.excesses["the rate"] - 1
+        for each in found
+        if each.label != "control"
+        for rate in variants.RATES
+        if rate != "the rate"
+    ]
+    return (
+        f"**The learning rate**, a quarter of the base's, against half and twice of it at one size: {said}. Over controls at the same rate the excess changes by "
+        f"{span(moved)}. [Figures](results.md#learning-rates)."
+    )
+
+
+def distillation(runs: Sequence[Run]) -> str:
+    found = list(variants.distilled(runs))
+    if not found:
+        return ""
+    return (
+        f"**Learning from the model before pruning** changes the excess by {span([each.other / each.plain - 1 for each in found])} at equal tokens, and, since the teacher costs "
+        f"too, by {span([each.at_equal_flops[0] / each.at_equal_flops[1] - 1 for each in found])} at equal FLOPs ({len(found)} runs). [Each](results.md#distillation)."
+    )
+
+
+def steps(runs: Sequence[Run]) -> str:
+    found = list(variants.gradual(runs))
+    if not found:
+        return ""
+    return (
+        f"**Pruning in four steps** changes the excess by {span([each.other / each.plain - 1 for each in found])} at equal tokens and by "
+        f"{span([each.at_equal_flops[0] / each.at_equal_flops[1] - 1 for each in found])} at equal FLOPs ({len(found)} runs). [Each](results.md#gradual-pruning)."
+    )
+
+
+def nothing(runs: Sequence[Run]) -> str:
+    found = list(variants.scratch(runs))
+    few = [each.few - each.pruned for each in found if each.few is not None]
+    whole = [
+        (each.all - each.pruned, each.flops_all / each.flops_total) for each in found if each.all is not None and each.flops_all
+    ]
+    parts = []
+    if few:
+        parts.append(f"on the 60M tokens of post-training it ends {few_nats(few)} the pruned one")
+    if whole:
+        shares = [share for _, share in whole]
+        parts.append(
+            f"on all tokens that the pruned one and its parent have seen, {min(shares):.2f} to {max(shares):.2f} of their FLOPs, {few_nats([each for each, _ in whole])} it"
+        )
+    if not parts:
+        return ""
+    return f"**A small model from nothing**, of the shape that pruning depth leaves: {'; '.join(parts)} ({len(found)} shapes). [Each](results.md#small-models-from-nothing)."
+
+
+def span(shares: Sequence[float]) -> str:
+    return f"{min(shares):+.0%} to {max(shares):+.0%}".replace("%", " %")
+
+
+def few_nats(differences: Sequence[float]) -> str:
+    if min(differences) >= 0:
+        return f"{min(differences):.3f} to {max(differences):.3f} nats above"
+    if max(differences) <= 0:
+        return f"{-max(differences):.3f} to {-min(differences):.3f} nats below"
+    return f"from {-min(differences):.3f} nats below to {max(differences):.3f} above"
