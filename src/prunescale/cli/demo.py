@@ -1,4 +1,5 @@
-"""prunescale demo: the main job on the embedded models, by the same functions as the commands prune, train, fit and plan."""
+"""prunescale demo: the main job on the embedded models, by the same functions as the commands prune, train, fit and plan; and a plan from
+measured runs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
 SMALLER, LARGEST = ("0.4m", "1m"), "2.7m"
 RATES = {"0.4m": (0.25, 0.5), "1m": (0.25, 0.5), "2.7m": (0.25, 0.375)}
-RATE_NOT_RUN = 0.5
 TOKENS, MIN_TOKENS = 131_072, 16_384  # of a run; from which on the law is fitted, the warm-up behind
 BATCH_TOKENS, WARMUP_TOKENS, HELD_OUT_TOKENS = 2048, 8192, 16_384
 LEARNING_RATES = {"0.4m": 7e-4, "1m": 4.7e-4, "2.7m": 2.8e-4}  # 0.045 over the width
-MIN_GAIN = 0.1  # nats per doubling: what more training must bring to be worth it
+PLANNED_BY, PLANNED = (
+    "embedded:width",
+    {"n_params_before": 30e6, "pruning_rate": 0.3, "loss_control": 2.36},
+)  # none of the runs of that fit
+MIN_GAIN = 0.02  # nats per doubling: what more training must bring to be worth it
 
 
 @click.command(short_help="Run all of it on three small models: some minutes, offline.")
@@ -31,12 +35,13 @@ MIN_GAIN = 0.1  # nats per doubling: what more training must bring to be worth i
 @options.as_json
 @options.needs("train,report", "torch", "transformers", "safetensors", "matplotlib")
 def demo(folder: Path, as_json: bool) -> None:
-    """Prune three small models, train them again, fit the P2 law on two and predict the third. Some minutes, offline.
+    """Prune three small models, train them again, fit the P2 law on two and predict the third; then plan for a larger one, by a fit to
+    runs on GPUs that come with prunescale. Some minutes, offline.
 
     Interrupt it when you like: run again, it goes on after the last finished run.
     """
     from prunescale.cli.output import print_json
-    from prunescale.fitting import bootstrap, fit, save_fit
+    from prunescale.fitting import bootstrap, fit, load_fit, save_fit
     from prunescale.laws import P2Law
     from prunescale.planner import plan
     from prunescale.report import recovery_curves, recovery_figure, save_png
@@ -52,15 +57,7 @@ def demo(folder: Path, as_json: bool) -> None:
     # Two sizes give two equations for the floor, and it has three constants: the one that no size changes is left out.
     found = bootstrap(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS))
     save_fit(found, folder / "fit.json")
-    largest = done[LARGEST][0]
-    assert largest.n_params_before is not None
-    assert largest.loss_before is not None
-    not_run = {
-        "n_params_before": largest.n_params_before,
-        "pruning_rate": RATE_NOT_RUN,
-        "loss_before": largest.loss_before,
-    }
-    budget = plan(found, not_run, MIN_GAIN, profiled=True)
+    budget = plan(load_fit(PLANNED_BY), PLANNED, MIN_GAIN, profiled=True)
     everything = [run for runs in done.values() for run in runs]
     curves = recovery_curves(found, everything, fitted=[run.id for name in SMALLER for run in done[name]])
     save_png(recovery_figure(curves), folder / "recovery.png")
@@ -155,7 +152,7 @@ def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder:
     return {
         "fit": content_of_fit(found),
         "predictions": predictions(found, done[LARGEST]),
-        "plan": {"base": f"embedded:{LARGEST}", "pruning_rate": RATE_NOT_RUN, **content(budget)},
+        "plan": {"fit": PLANNED_BY, **PLANNED, **content(budget)},
         "figure": str(folder / "recovery.png"),
         "fit_file": str(folder / "fit.json"),
         "store": str(folder / "runs.db"),
@@ -167,7 +164,8 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
     from prunescale.amounts import short
     from prunescale.cli.fit import percent
     from prunescale.cli.output import print_checks, print_facts, print_table
-    from prunescale.cli.plan import summary
+    from prunescale.cli.plan import basis, summary
+    from prunescale.fitting import load_fit
 
     constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
     rests_on = f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}"
@@ -189,11 +187,13 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
         ],
     )
     click.echo()
-    click.secho(f"For the {LARGEST} model pruned by {100 * RATE_NOT_RUN:.0f} %, which was not run", bold=True)
-    print_facts(summary(budget, None))
-    click.echo()
     click.secho("Before you trust this", bold=True)
-    print_checks(dict.fromkeys((*found.checks, *budget.checks)))
+    print_checks(found.checks)
+    click.echo()
+    size, rate = short(PLANNED["n_params_before"]), f"{100 * PLANNED['pruning_rate']:g} %"
+    click.secho(f"A model of {size} parameters, its feed-forward narrowed by {rate} of them: from measured GPU runs", bold=True)
+    print_facts({**summary(budget, None), "By": basis(load_fit(PLANNED_BY))})
+    print_checks(budget.checks)
     click.echo()
     store = folder / "runs.db"
     print_facts({"Figure": str(folder / "recovery.png"), "Runs": f"{store} (prunescale runs list --store {store})"})
