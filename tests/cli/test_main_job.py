@@ -142,13 +142,24 @@ def test_the_best_size_for_a_budget_of_compute(work, command, curves):
 
 
 def test_controls_that_were_not_pruned_are_left_out_of_a_fit(work, command, curves):
-    fit = json.loads(command("fit", curves(rates=(0.25, 0.5, 0.0)), "--no-intervals", "--json").out)
+    fit = json.loads(command("fit", curves(rates=(0.25, 0.5, 0.0)), "--law", "p2", "--no-intervals", "--json").out)
     assert (fit["n_points"], fit["left_out"]) == (24, {"pruning_rate of 0": 12})
     over_control = json.loads(
         command("fit", curves(rates=(0.25, 0.5, 0.0)), "--law", "p2-control", "--no-intervals", "--json").out
     )
     assert (over_control["n_points"], over_control["left_out"]) == (24, {"pruning_rate of 0": 12})
     assert fit["constants"]["gamma"] == pytest.approx(-1.2, rel=1e-3)
+
+
+def test_where_each_pruned_run_has_a_control_the_law_measures_from_it_unless_one_is_named(work, command, curves):
+    def fitted(rates, *more):
+        return json.loads(command("fit", curves(rates=rates), "--no-intervals", "--json", *more).out)
+
+    with_controls, without = (0.25, 0.5, 0.0), (0.25, 0.5)
+    assert [fitted(with_controls)[entry] for entry in ("law", "weighting")] == ["tokens-per-parameter", "excess"]
+    assert fitted(with_controls, "--weighting", "points")["weighting"] == "points"
+    assert [fitted(with_controls, "--law", "p2-control")[entry] for entry in ("law", "weighting")] == ["p2-control", "runs"]
+    assert [fitted(without)[entry] for entry in ("law", "weighting")] == ["p2", "runs"]
 
 
 def test_a_fit_of_some_bases_only(work, command, curves):

@@ -98,7 +98,7 @@ def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit
             table,
             fixed=fixed_by_law(question["fix"], laws),
             objective=question["objective"],
-            weighting=question["weighting"],
+            weighting=question["weighting"] or "runs",
             min_tokens=min_tokens,
             phases=phases,
             holdouts=question["holdouts"] or USUAL,

@@ -42,14 +42,14 @@ LONG = 16  # runs from which on only those with the largest errors are listed
 @options.as_json
 def fit(
     source: str,
-    law: str,
+    law: str | None,
     fix: tuple[tuple[str, float], ...],
     base: tuple[str, ...],
     methods: tuple[str, ...],
     min_tokens: int | None,
     phases: str,
     objective: str,
-    weighting: str,
+    weighting: str | None,
     studies: int,
     intervals: bool,
     profiled: bool,
@@ -59,18 +59,19 @@ def fit(
     """Fit a scaling law to the runs in SOURCE: a store (runs.db, or embedded:p2 with those of our study), or exported runs (.json or
     .csv)."""
     from prunescale.cli.output import print_json
-    from prunescale.fitting import bootstrap
+    from prunescale.fitting import bootstrap, default_law
     from prunescale.fitting import fit as fit_law
 
-    chosen = law_named(law)
+    named = law_named(law) if law else None
     wanted = phases_named(phases)
     names, table = table_from(source, base, methods)
+    chosen = named or default_law(table)
     found = fit_law(
         chosen,
         table,
         fixed=dict(fix),
         objective=objective,
-        weighting=weighting,
+        weighting=weighting or ("runs" if law or "loss_control" not in chosen.columns else "excess"),
         min_tokens=min_tokens or 0,
         phases=wanted,
     )

@@ -23,9 +23,8 @@ device = click.option(
 
 law = click.option(
     "--law",
-    default="p2",
-    show_default=True,
-    help="A law by its name (prunescale laws lists them), or your own as FILE.py:FUNCTION.",
+    help="A law by its name (prunescale laws lists them), or your own as FILE.py:FUNCTION. "
+    "[default: tokens-per-parameter where all pruned runs have a control, and p2 where not]",
 )
 
 
@@ -117,9 +116,8 @@ def points(command: Any) -> Any:
             click.option(
                 "--weighting",
                 type=click.Choice(WEIGHTINGS),
-                default="runs",
-                show_default=True,
-                help="What has equal weight: runs, points, or runs whose points count by their error as a share of the excess.",
+                help="What has equal weight: runs, points, or runs whose points count by their error as a share of the excess. "
+                "[default: runs; where the law is left out too and is of the excess over a control, excess]",
             ),
         )
     ):

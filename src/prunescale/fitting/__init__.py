@@ -5,6 +5,7 @@ from prunescale.fitting.audit import Audit, Skipped, audit
 from prunescale.fitting.checks import CODES, Check
 from prunescale.fitting.compare import Comparison, Rank, compare
 from prunescale.fitting.conclude import bootstrap, fit
+from prunescale.fitting.default import default_law
 from prunescale.fitting.distance import distance, far
 from prunescale.fitting.file import from_dict, load_fit, save_fit, to_dict
 from prunescale.fitting.heldout import RunError, errors
@@ -47,6 +48,7 @@ __all__ = [
     "audit",
     "bootstrap",
     "compare",
+    "default_law",
     "distance",
     "errors",
     "far",
