@@ -8,6 +8,7 @@ from prunescale.runs import Run
 from studies.p2 import variants
 from studies.p2.answers import LAST, METHODS, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import COMPARED
+from studies.p2.planned import labels
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
 from studies.published.markdown import percent, table
 
@@ -36,7 +37,9 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
     found = curves(runs)
     sentences = (floor(runs, audited), sizes(found), rates(found, fits), methods(runs))
     parts = [
-        "## What is seen so far",
+        state([*runs, *others]),
+        FIGURES,
+        "## What is seen",
         "\n".join(f"- {sentence}" for sentence in sentences),
         "## A better law",
         law(audited, fits),
@@ -45,6 +48,41 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
         left_out([*runs, *others]),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+PARTS = {
+    "bases": "base models",
+    "base-large": "the size that no fit sees",
+    "curves": "curves of the family",
+    "curves-large": "curves of that size",
+    "seeds": "other orders of the data",
+    "learning-rates": "other learning rates",
+    "distilled": "learning from the model before pruning",
+    "gradual": "pruned in steps",
+    "scratch": "small models from nothing",
+    "smollm2-base": "SmolLM2 on this text",
+    "smollm2-curves": "SmolLM2 pruned",
+}
+"""The study's recipes by their files, and what each is of."""
+
+FIGURES = (
+    "![Loss over the control against tokens, for four ways of pruning](recovery.png)\n"
+    "![Loss over the control against the share pruned, for depth and width](rates.png)"
+)
+
+
+def state(runs: Sequence[Run]) -> str:
+    """How many of the recipes have been run."""
+    known = {run.recipe_hash for run in runs}
+    made = {part: (sum(hash in known for hash in labels(part)), len(labels(part))) for part in PARTS}
+    wanted = {hash for part in PARTS for hash in labels(part)}
+    lacking = [f"{PARTS[part]} ({n} of {all_of_it})" for part, (n, all_of_it) in made.items() if n < all_of_it]
+    to_come = f" To come: {', '.join(lacking)}." if lacking else ""
+    return (
+        f"**State: {len(wanted & known)} of {len(wanted)} recipes are run.**{to_come} The runs come with prunescale: `prunescale fit embedded:p2 --method width-activation`, "
+        "`prunescale runs list --store embedded:p2-variants` for those that differ from the family's in one thing. What follows is from them; [results.md](results.md) has all of "
+        "it, made by one command."
+    )
 
 
 def floor(runs: Sequence[Run], audited: Audits) -> str:
