@@ -25,7 +25,7 @@ from prunescale.laws import (
 
 from .sweeps import HOFFMANN, P2, SIZES, finished, hoffmann_sweep, p2_sweep, rows
 
-ALONE, LAST = BASELINES
+ALONE, OF_LAST_POINTS, LAST = BASELINES
 
 
 def same(columns, law=P2Law):
@@ -63,7 +63,7 @@ def test_a_law_that_is_true_predicts_ten_times_the_tokens():
     assert (true.n_points, true.n_runs) == (16 * 6, 16)
     assert true.largest_error < 1e-5
     baselines = {row.law for row in found.rows if row.is_baseline}
-    assert baselines == {"p2 +", "p2-no-delta +", "power law of each curve", "last value carried on"}
+    assert baselines == {"p2 +", "p2-no-delta +", *BASELINES}
 
 
 def test_how_far_outside_is_told(exact):
@@ -149,6 +149,28 @@ def test_what_the_runs_do_not_allow_is_skipped_with_the_reason():
     assert set(found.fits) == {"p2"}
     assert "1 pruning rate" in reasons["rate", "p2"]  # without the higher rate there is one, which tells gamma from nothing
     assert {row.holdout for row in found.rows} == {"checkpoints", "tokens", "size", "run"}
+
+
+def test_a_curve_that_bends_goes_on_as_its_last_points_say():
+    # Excess 0.1 D^-0.5 up to 4, and D^-0.25 from there on, D in millions; the next run falls to its loss before.
+    n_tokens = np.array([1, 2, 4, 8, 16, 32, 64], dtype=float)
+    excess = np.where(n_tokens <= 4, 0.1 * n_tokens**-0.5, 0.1 * 4**-0.25 * n_tokens**-0.25)
+    columns = {
+        "run": np.array(["a"] * 7 + ["b"] * 3),
+        "n_tokens": 1e6 * np.concatenate([n_tokens, [1, 2, 4]]),
+        "loss": 2.0 + np.concatenate([excess, [0.1, 0.0, 0.0]]),
+        "loss_before": np.full(10, 2.0),
+        "n_params_before": np.full(10, 1e6),
+        "pruning_rate": np.full(10, 0.5),
+    }
+    points = same(columns)
+    held = np.array([*[False] * 5, True, True, False, False, True])
+    predicted = BASELINES[OF_LAST_POINTS](points, held, "loss_before")
+    assert predicted == pytest.approx(columns["loss"])
+    assert np.any(np.abs(BASELINES[ALONE](points, held, "loss_before") - columns["loss"])[5:7] > 1e-3)
+    of_loss = BASELINES[OF_LAST_POINTS](points, held, None)
+    slope = np.polyfit(np.log([4, 8, 16]), np.log(columns["loss"][2:5]), 1)[0]
+    assert of_loss[5] == pytest.approx(columns["loss"][4] * 2**slope)
 
 
 def test_no_law_that_can_be_fitted_is_an_error():

@@ -9,6 +9,7 @@ from prunescale.fitting.points import Points
 
 EXPONENTS = np.geomspace(0.01, 3.0, 300)  # 2 % apart
 FOUR = 4  # points needed for E + B D^-b, which has three constants
+THREE = 3  # points at the end of a curve that say how it falls there
 
 Baseline = Callable[[Points, np.ndarray, str | None], np.ndarray]
 """Points, those held out, and the column that an excess is over: the loss predicted for every point."""
@@ -35,6 +36,25 @@ def power_law_of_each(points: Points, held: np.ndarray, over: str | None) -> np.
     return predicted
 
 
+def power_law_of_last_points(points: Points, held: np.ndarray, over: str | None) -> np.ndarray:
+    """Excess = c D^-b through the last three points seen of each run, b from those by least squares on the logarithms, c from the last;
+    of the loss itself where there is no excess.
+
+    A curve that bends in the logarithms goes on as it ends and not as it was on average. A run with fewer points, or one of them without
+    an excess, goes on at its last value.
+    """
+    predicted = last_value(points, held, over)
+    bottom = np.zeros(len(points.loss)) if over is None else points.columns[over]
+    for number in range(points.n_runs):
+        here = points.run_index == number
+        last = np.flatnonzero(here & ~held)[-THREE:]
+        n_tokens, excess = points.columns["n_tokens"], points.loss - bottom
+        if len(np.unique(n_tokens[last])) == THREE and np.all(excess[last] > 0):
+            slope = np.polyfit(np.log(n_tokens[last]), np.log(excess[last]), 1)[0]
+            predicted[here & held] = (bottom + excess[last[-1]] * (n_tokens / n_tokens[last[-1]]) ** slope)[here & held]
+    return predicted
+
+
 def last_value(points: Points, held: np.ndarray, over: str | None) -> np.ndarray:
     """The last loss seen of each run carried on; the losses themselves where they were seen."""
     predicted = points.loss.copy()
@@ -46,7 +66,11 @@ def last_value(points: Points, held: np.ndarray, over: str | None) -> np.ndarray
     return predicted
 
 
-BASELINES: dict[str, Baseline] = {"power law of each curve": power_law_of_each, "last value carried on": last_value}
+BASELINES: dict[str, Baseline] = {
+    "power law of each curve": power_law_of_each,
+    "power law of each end": power_law_of_last_points,
+    "last value carried on": last_value,
+}
 
 
 def _with_floor(seen_tokens: np.ndarray, seen_loss: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
