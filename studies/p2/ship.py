@@ -45,21 +45,22 @@ def of_store(path: str | Path) -> list[Run]:
 
 def distinct(runs: Iterable[Run]) -> list[Run]:
     """The first of those of one recipe and one loss before it, in the order in which they were made."""
-    kept: dict[tuple[str | None, float | None], Run] = {}
+    kept: dict[tuple[str | None, float], Run] = {}
     for run in sorted(runs, key=lambda run: run.created):
         kept.setdefault((run.recipe_hash, begun_at(run)), run)
     return list(kept.values())
 
 
-def begun_at(run: Run) -> float | None:
-    """What tells two trainings of one base model apart: the loss that it had. Of a run from nothing, what it came to."""
-    return round(run.loss if run.loss_before is None else run.loss_before, DIGITS)
+def begun_at(run: Run) -> float:
+    """What tells two trainings of one base model apart: the loss that it had, which is measured alike for all runs of it. Of a run from
+    nothing, what it came to."""
+    return run.loss if run.loss_before is None else run.loss_before
 
 
 def sorted_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Those of the family, each base model in the training of which there are most curves, and all others."""
-    losses: dict[str, list[float | None]] = {}  # of the trainings of a base, in their order
-    n_curves: Counter[tuple[str, float | None]] = Counter()
+    losses: dict[str, list[float]] = {}  # of the trainings of a base, in their order
+    n_curves: Counter[tuple[str, float]] = Counter()
     for run in runs:
         if base := run.recipe.get("base"):
             if begun_at(run) not in losses.setdefault(base, []):
@@ -81,7 +82,7 @@ def sorted_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     return family, variants
 
 
-def is_nearest(run: Run, runs: Sequence[Run], chosen: dict[str, float | None]) -> bool:
+def is_nearest(run: Run, runs: Sequence[Run], chosen: dict[str, float]) -> bool:
     """Whether a training of a base model is that whose loss its curves begin at; its own last measurement differs in the fourth digit."""
     loss = next((loss for base, loss in chosen.items() if base.rpartition("/")[2] == base_name(run)), None)
     alike = [each for each in runs if each.recipe_hash == run.recipe_hash]

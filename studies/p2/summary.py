@@ -216,14 +216,18 @@ def noise(runs: Sequence[Run]) -> str:
     orders, trainings = list(variants.orders(runs)), list(variants.trainings(runs))
     if not orders:
         return ""
-    again = (
-        f", and from a base that was trained once more by {percent(variants.pooled(trainings), 1)} ({len(trainings)} recipes)"
-        if trainings
+    by_method = {method: [each for each in trainings if f", {method}" in each.label] for method in ("depth", "width", "2:4")}
+    again = ", ".join(
+        f"{percent(variants.pooled(some), 1)} in {method} ({len(some)})" for method, some in by_method.items() if some
+    )
+    of_bases = (
+        f" With a base that was trained once more, by the same recipe, it differs by {again}: which blocks and channels go is another choice then."
+        if again
         else ""
     )
     return (
         f"**What no law can foretell**: with the data in another order the excess of a finished model differs by {percent(variants.pooled(orders), 1)} of it "
-        f"(standard deviation, {len(orders)} recipes in three orders each, at the two smallest sizes){again}. [All of it](results.md#noise)."
+        f"(standard deviation over {len(orders)} recipes in three orders each, at the smallest sizes).{of_bases} [All of it](results.md#noise)."
     )
 
 
