@@ -9,16 +9,22 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from prunescale.amounts import short
 from prunescale.report import COLOURS
 from prunescale.runs import Run
+from studies.p2 import variants
 from studies.p2.answers import LAST, METHODS
 from studies.p2.trends import Curve, curves
+from studies.p2.variants import Beside
 
 WIDTH = 7.2  # inches
 
 
-def all_of(runs: Sequence[Run]) -> dict[str, Figure]:
-    """By the names of their files."""
-    found = curves(runs)
-    return {"recovery": recovery(found), "rates": rates(found)}
+def all_of(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, Figure]:
+    """By the names of their files. others: the variants of the family's runs."""
+    found, everything = curves(runs), [*runs, *others]
+    return {
+        "recovery": recovery(found),
+        "rates": rates(found),
+        "ways": ways(list(variants.distilled(everything)), list(variants.gradual(everything))),
+    }
 
 
 def recovery(found: Sequence[Curve]) -> Figure:
@@ -71,6 +77,31 @@ def rates(found: Sequence[Curve]) -> Figure:
     panels[0].set_ylabel("loss over the control (nats per token)")
     panels[0].legend(frameon=False, fontsize=7.5, title="parameters", title_fontsize=7.5)
     figure.suptitle("After 60M tokens at a constant rate", fontsize=10.5)
+    return figure
+
+
+def ways(taught: Sequence[Beside], stepwise: Sequence[Beside]) -> Figure:
+    """What distillation and pruning in steps make of the excess, as a share of the plain run's, at equal tokens and at equal FLOPs."""
+    rows = [*taught, *stepwise]
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(rows)), layout="constrained")
+    panel = figure.subplots()
+    panel.axvline(1, color="0.6", linewidth=0.8)
+    for some, colour in ((taught, COLOURS[0]), (stepwise, COLOURS[1])):
+        heights = [-rows.index(each) for each in some]
+        flops = [each.at_equal_flops[0] / each.at_equal_flops[1] for each in some]
+        tokens = [each.other / each.plain for each in some]
+        panel.hlines(heights, tokens, flops, color=colour, linewidth=1)
+        panel.plot(tokens, heights, "o", color=colour, markersize=5, linestyle="none")
+        panel.plot(flops, heights, "o", color=colour, markersize=5, markerfacecolor="white", linestyle="none")
+    panel.plot([], [], "o", color="0.3", markersize=5, label="equal tokens")
+    panel.plot([], [], "o", color="0.3", markersize=5, markerfacecolor="white", label="equal FLOPs")
+    panel.legend(frameon=False, fontsize=8, loc="best")
+    panel.set_yticks([-number for number in range(len(rows))], [each.label for each in rows], fontsize=8)
+    panel.set_xlabel("loss over the control after 60M tokens, as a share of that without", fontsize=9)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(axis="x", color="0.93", linewidth=0.6)
+    panel.set_axisbelow(True)
     return figure
 
 

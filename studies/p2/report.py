@@ -276,14 +276,19 @@ def targets(judged: Judged) -> str:
             ]
             if any(cell != "-" for cell in cells):
                 carried_on = target_cells(found.row(name, "tokens-per-parameter +"), of_loss, of_excess)[:2]
-                alone = target_cells(found.row(name, "power law of each curve"), of_loss, of_excess)[1]
-                lines.append([f"{question.method}, {question.phases[0]}", MEANING[name], *cells, *carried_on, alone])
+                of_curve = target_cells(found.row(name, "power law of each curve"), of_loss, of_excess)[1]
+                of_end = target_cells(found.row(name, "power law of each end"), of_loss, of_excess)[:2]
+                lines.append([f"{question.method}, {question.phases[0]}", MEANING[name], *cells, *carried_on, of_curve, *of_end])
     wanted = "; ".join(f"{MEANING[name]}: {percent(loss)} and {percent(excess, 0)}" for name, (loss, excess) in TARGETS.items())
     head = [f"{law}: {what}" for law in ("tokens per parameter", "P2") for what in ("loss", "excess", "inside")]
     head += ["from the last point: loss", "from the last point: excess"]
     return (
         f"Errors on held-out points; bold where the target is reached ({wanted}; 80 to 97 % inside the 90 % interval).\n\n"
-        + table(["runs", "held out", *head, "excess by a power law of each curve"], lines, n_words=2)
+        + table(
+            ["runs", "held out", *head, "excess by a power law of each curve", "power law of each end: loss", "excess"],
+            lines,
+            n_words=2,
+        )
     )
 
 
@@ -338,7 +343,7 @@ def main() -> None:
     FITS.mkdir(exist_ok=True)
     for method, each in of_law.items():
         save_fit(each, FITS / file_name(method))
-    for name, figure in figures.all_of(runs).items():
+    for name, figure in figures.all_of(runs, variants).items():
         save_png(figure, HERE / f"{name}.png")
 
 

@@ -21,6 +21,7 @@ HELD = {
     "tenfold": "ten times the tokens",
     "checkpoints": "the last fifth of the checkpoints",
 }
+ALONG = ("tokens-per-parameter", "power law of each curve", "tokens-per-parameter +", "power law of each end")
 Audits = Mapping[str, Audit]
 Fits = Mapping[str, Fit]
 """By method, of points at the constant rate; fits of the tokens-per-parameter law."""
@@ -171,30 +172,26 @@ def tested(runs: Sequence[Run]) -> str:
     return (
         "It was chosen on these runs, after 29 forms under three objectives each, so the table flatters it. Its fits to the 43 runs that it was "
         f"chosen on are kept in `registered/`, and every other run is a test of them: {len(later)} so far, {inside} of them inside the 90 % "
-        f"interval in the end, with a mean error of the excess of {error} along their curves. Until the rest has come P2 stays the default."
+        f"interval in the end, with a mean error of the excess of {error} along their curves. `prunescale fit` takes it where each pruned run has a control, and P2 where one has none."
     )
 
 
 def missed(audited: Audits) -> str:
-    alone = "power law of each curve"
-    along = {
-        law: " and ".join(excess(audited[method], "checkpoints", law) for method in ("depth", "width"))
-        for law in (alone, "tokens-per-parameter", "tokens-per-parameter +")
+    of = {
+        holdout: {law: " and ".join(excess(audited[method], holdout, law) for method in ("depth", "width")) for law in ALONG}
+        for holdout in ("checkpoints", "tenfold")
     }
-    tenfold = {
-        law: " and ".join(excess(audited[method], "tenfold", law) for method in ("depth", "width"))
-        for law in (alone, "tokens-per-parameter +")
-    }
+    last, ten = ([of[holdout][law] for law in ALONG] for holdout in ("checkpoints", "tenfold"))
     two_four = ", ".join(
         f"{excess(audited[method], 'size', 'tokens-per-parameter')} for {method.removeprefix('2:4 by ')}"
         for method in ("2:4 by magnitude", "2:4 by SparseGPT")
         if method in audited
     )
     return (
-        f"**Along a single curve** at the constant rate, to three times its tokens, a power law fitted to that curve alone does better than a law of many runs: "
-        f"{along[alone]} of the excess (depth and width) against {along['tokens-per-parameter']}. Carried on from the curve's own last point the law does better than that: "
-        f"{along['tokens-per-parameter +']}, and to ten times the tokens {tenfold['tokens-per-parameter +']} against {tenfold[alone]} "
-        f"(`prunescale plan --measured`).\n\n"
+        "**Along a single curve** at the constant rate, the excess of the last fifth of its checkpoints, three times the tokens seen, is missed by "
+        f"{last[0]} (depth and width) by the law of many runs, by {last[1]} by a power law fitted to that curve, by {last[2]} by the law carried on from the curve's last point "
+        f"(`prunescale plan --measured`), and by {last[3]} by a power law through its last three points: curves bend, each in its own way, and over the control of the same order "
+        f"of the data there is hardly any noise. To ten times the tokens these are {ten[0]}, {ten[1]}, {ten[2]} and {ten[3]}.\n\n"
         f"**Missed, and why.** Depth is predicted worse than width: which blocks go decides as much as how many. The excess of 2:4 "
         f"grows less with the size than it falls with the tokens, so that one exponent for both errs at the largest size: {two_four}. [Which targets "
         "are reached](results.md#targets), and [how far off recommended tokens are](results.md#decisions)."

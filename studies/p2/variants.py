@@ -82,8 +82,9 @@ def gradual(runs: Sequence[Run]) -> Iterator[Beside]:
 
 
 def spent(run: Run) -> float:
-    """FLOPs of a run to its end, without those of its earlier annealed branches."""
-    return float(run.flops or 0)
+    """FLOPs of the finished model of a run: its last annealed branch takes the place of the same stretch at the constant rate, and those
+    before it are not needed."""
+    return float(run.flops or 0) - float(run.inputs.get("flops_cooldowns", 0))
 
 
 @dataclass(frozen=True)

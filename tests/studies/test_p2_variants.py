@@ -52,7 +52,8 @@ def made(name, factor=lambda planned: 1.0, training=1, flops=lambda planned: 100
                 pruning_rate=excess(planned) / 0.2,
                 n_params_before=1_000_000,
                 loss_before=before if recipe.base else None,
-                flops=flops(planned),
+                flops=flops(planned) + 30.0 * (recipe.train.cooldowns is not None),
+                inputs={"flops_cooldowns": 30.0} if recipe.train.cooldowns else {},
                 points=tuple(points),
             )
         )
