@@ -60,7 +60,7 @@ def test_all_and_a_limit_contradict_each_other(folder, refused):
 
 
 def test_a_list_reads_no_curve(folder, command, monkeypatch):
-    monkeypatch.setattr("prunescale.runs.store._point", lambda row: pytest.fail("a point was read"))
+    monkeypatch.setattr("prunescale.runs.rows.point_of", lambda row: pytest.fail("a point was read"))
     assert command("runs", "list").code == 0
 
 

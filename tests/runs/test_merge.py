@@ -2,6 +2,7 @@ import pytest
 
 from prunescale.errors import StoreError
 from prunescale.runs import Merged, Store
+from prunescale.runs.rows import insert_run
 
 
 @pytest.fixture
@@ -57,14 +58,13 @@ def test_a_store_merged_into_itself_stays_as_it_is(make_store, make_run):
 def test_an_interrupted_merge_leaves_the_store_as_it_was(make_store, make_run, monkeypatch):
     runs = [make_run(id=f"{number}", seconds=number + 1.0) for number in range(3)]
     with make_store("home.db", make_run()) as home, make_store("a.db", *runs) as a:
-        put = home._put
 
-        def interrupted(run):
-            put(run)
+        def interrupted(connection, run):
+            insert_run(connection, run)
             if run.id == "1":
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(home, "_put", interrupted)
+        monkeypatch.setattr("prunescale.runs.store.insert_run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             home.merge([a])
         assert home.list() == (make_run(),)

@@ -45,7 +45,7 @@ def test_runs_survive_a_migration(tmp_path, make_run, monkeypatch):
         connection.execute("UPDATE runs SET base = 'small' WHERE base = 'tiny'")
 
     monkeypatch.setattr("prunescale.runs.migrations.MIGRATIONS", [*MIGRATIONS, rename_tiny])
-    monkeypatch.setattr("prunescale.runs.store.MIGRATIONS", [*MIGRATIONS, rename_tiny])
+    monkeypatch.setattr("prunescale.runs.opening.MIGRATIONS", [*MIGRATIONS, rename_tiny])
     with Store.open(tmp_path / "runs.db") as store:
         assert store.list() == (replace(make_run(), base="small"),)
 
@@ -62,7 +62,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path, monkeypatch
         connection.execute("CREATE TABLE half (done)")
 
     monkeypatch.setattr("prunescale.runs.migrations.MIGRATIONS", [*MIGRATIONS, fail])
-    monkeypatch.setattr("prunescale.runs.store.MIGRATIONS", [*MIGRATIONS, fail])
+    monkeypatch.setattr("prunescale.runs.opening.MIGRATIONS", [*MIGRATIONS, fail])
     with pytest.raises(StoreError, match="table half already exists"):
         Store.open(tmp_path / "runs.db")
     assert (tmp_path / "runs.db").read_bytes() == before

@@ -11,6 +11,7 @@ import pytest
 from prunescale.errors import StoreError
 from prunescale.runs import Point, Run, Store
 from prunescale.runs.migrations import MIGRATIONS
+from prunescale.runs.rows import insert
 
 
 @pytest.fixture
@@ -98,14 +99,13 @@ def test_an_interrupted_add_leaves_the_file_as_it_was(path, make_run, monkeypatc
     with Store.create(path) as store:
         store.add(make_run(id="first"))
         before = path.read_bytes()
-        insert = store._insert
 
-        def interrupted(table, rows):
-            insert(table, rows[:2])
+        def interrupted(connection, table, rows):
+            insert(connection, table, rows[:2])
             if table == "points":
                 raise error
 
-        monkeypatch.setattr(store, "_insert", interrupted)
+        monkeypatch.setattr("prunescale.runs.rows.insert", interrupted)
         with pytest.raises(error):
             store.add(make_run(id="second"))
         assert path.read_bytes() == before
@@ -155,7 +155,7 @@ def test_readers_wait_for_no_open_store_and_see_what_was_added(path, make_run):
 
 
 def test_a_lock_held_too_long_is_told_in_a_line(path, make_run, monkeypatch):
-    monkeypatch.setattr("prunescale.runs.store.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("prunescale.runs.connect.BUSY_SECONDS", 0.01)
     with Store.create(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")

@@ -5,9 +5,10 @@ by prunescale.runs.importers.
 """
 
 from prunescale.runs.export import runs_to_csv, runs_to_json, runs_to_parquet
+from prunescale.runs.opening import refuse_unwritable
 from prunescale.runs.reading import is_exported, read_csv, read_json, read_runs, runs_from_csv, runs_from_json
 from prunescale.runs.record import Kind, Phase, Point, Run, average_over
-from prunescale.runs.store import Merged, Store, refuse_unwritable
+from prunescale.runs.store import Merged, Store
 
 __all__ = [
     "Kind",

@@ -1,13 +1,15 @@
-"""How the file of a store is opened: SQLite's write-ahead log where it can work, and reading where nothing can be written."""
+"""A connection to the file of a store: SQLite's write-ahead log where it can work, reading where nothing can be written, and
+transactions."""
 
 import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-BUSY_SECONDS = 30  # how long to wait for another process to finish writing
+from prunescale.runs.failures import BUSY_SECONDS, errors_told
 
 NETWORK_DRIVES = {
     "nfs",
@@ -26,16 +28,27 @@ NETWORK_DRIVES = {
 }
 """Kinds of file system that several machines write to: the log needs memory that all its users share, which machines do not."""
 
-NO_SIDE_FILES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-"""Kinds of error by which SQLite says that it cannot make the files that it needs beside a store, or write the store."""
 
-
-def connect(path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection without transactions of its own. mode: rw for a file that is there, rwc to make one."""
     address = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(address, uri=True, timeout=busy_seconds, isolation_level=None)
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA trusted_schema = OFF")  # a file of a stranger's may have views and triggers of its own
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """All that happens inside, or nothing. IMMEDIATE takes the writer's lock at once, while waiting for it is still safe."""
+    with errors_told(path):
+        connection.execute(f"BEGIN {kind}")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 def keep_a_log(connection: sqlite3.Connection, path: Path) -> None:
@@ -47,11 +60,6 @@ def keep_a_log(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     with suppress(sqlite3.OperationalError):  # another process is reading or writing: whoever opens the store next does it
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network_drive(path) else 'WAL'}")
-
-
-def kind_of(error: sqlite3.Error) -> int:
-    """SQLite's code of an error without its details, which the higher bytes are."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def is_read_only(path: Path) -> bool:

@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from prunescale.runs.failures import damage_told
 from prunescale.runs.packed import PHASES, numbers_of
 from prunescale.runs.record import Phase, Run
-from prunescale.runs.store import Store, damage_told
+from prunescale.runs.store import Store
 
 TEXT_COLUMNS = ("run", "kind", "base", "phase")
 
