@@ -45,7 +45,7 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
         "## A better law",
         law(audited, fits),
         tested(runs),
-        missed(audited),
+        missed(audited, [*runs, *others]),
         left_out([*runs, *others]),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -176,7 +176,9 @@ def tested(runs: Sequence[Run]) -> str:
     )
 
 
-def missed(audited: Audits) -> str:
+def missed(audited: Audits, runs: Sequence[Run]) -> str:
+    again = [each for each in variants.trainings(runs) if ", depth" in each.label]
+    of_bases = f" (a base trained once more costs {percent(variants.pooled(again), 0)} more or less)" if again else ""
     of = {
         holdout: {law: " and ".join(excess(audited[method], holdout, law) for method in ("depth", "width")) for law in ALONG}
         for holdout in ("checkpoints", "tenfold")
@@ -192,7 +194,7 @@ def missed(audited: Audits) -> str:
         f"{last[0]} (depth and width) by the law of many runs, by {last[1]} by a power law fitted to that curve, by {last[2]} by the law carried on from the curve's last point "
         f"(`prunescale plan --measured`), and by {last[3]} by a power law through its last three points: curves bend, each in its own way, and over the control of the same order "
         f"of the data there is hardly any noise. To ten times the tokens these are {ten[0]}, {ten[1]}, {ten[2]} and {ten[3]}.\n\n"
-        f"**Missed, and why.** Depth is predicted worse than width: which blocks go decides as much as how many. The excess of 2:4 "
+        f"**Missed, and why.** Depth is predicted worse than width: which blocks go decides as much as how many{of_bases}. The excess of 2:4 "
         f"grows less with the size than it falls with the tokens, so that one exponent for both errs at the largest size: {two_four}. [Which targets "
         "are reached](results.md#targets), and [how far off recommended tokens are](results.md#decisions)."
     )
@@ -206,7 +208,8 @@ def excess(found: Audit, holdout: str, law: str) -> str:
 def left_out(runs: Sequence[Run]) -> str:
     """What the paper does not ask, a sentence each; empty where nothing of it was run. runs: of the family, and their variants."""
     sentences = [each for make in (noise, learning_rates, distillation, steps, nothing) if (each := make(runs))]
-    return "## What the paper leaves out\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) if sentences else ""
+    figure = "\n\n![The excess with a teacher and with pruning in steps, as a share of that without](ways.png)"
+    return "## What the paper leaves out\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) + figure if sentences else ""
 
 
 def noise(runs: Sequence[Run]) -> str:
@@ -262,10 +265,13 @@ def steps(runs: Sequence[Run]) -> str:
     found = list(variants.gradual(runs))
     if not found:
         return ""
-    return (
-        f"**Pruning in four steps** changes the excess by {span([each.other / each.plain - 1 for each in found])} at equal tokens and by "
-        f"{span([each.at_equal_flops[0] / each.at_equal_flops[1] - 1 for each in found])} at equal FLOPs ({len(found)} runs). [Each](results.md#gradual-pruning)."
-    )
+    said = []
+    for method in ("depth", "width"):
+        if some := [each for each in found if f", {method}" in each.label]:
+            tokens = span([each.other / each.plain - 1 for each in some])
+            flops = span([each.at_equal_flops[0] / each.at_equal_flops[1] - 1 for each in some])
+            said.append(f"in {method} by {tokens} at equal tokens and by {flops} at equal FLOPs")
+    return f"**Pruning in four steps** in the place of one changes the excess {'; '.join(said)} ({len(found)} runs). [Each](results.md#gradual-pruning)."
 
 
 def nothing(runs: Sequence[Run]) -> str:
@@ -288,7 +294,8 @@ def nothing(runs: Sequence[Run]) -> str:
 
 
 def span(shares: Sequence[float]) -> str:
-    return f"{min(shares):+.0%} to {max(shares):+.0%}".replace("%", " %")
+    ends = dict.fromkeys(f"{share:+.0%}".replace("%", " %") for share in (min(shares), max(shares)))
+    return " to ".join(ends)
 
 
 def few_nats(differences: Sequence[float]) -> str:

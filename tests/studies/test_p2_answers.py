@@ -1,15 +1,18 @@
 """What the P2 study says of curves, on runs made from a law that is known, and of those that it ships."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from prunescale import embedded
+from prunescale.fitting import load_fit
 from prunescale.laws import TokensPerParameterLaw
 from prunescale.runs import Point, read_runs
 from prunescale.sweep import Study
-from studies.p2.answers import REGISTERED, asked, foretold
+from studies.p2.answers import REGISTERED, asked, control_of, foretold
 from studies.p2.decisions import LAST, MIN_TOKENS, from_few_runs, from_few_tokens, held_out_decisions, of_another, worth
 from studies.p2.trends import curves, over_rates, over_sizes, slope
 from tests.conftest import RUN
@@ -96,24 +99,36 @@ def test_tokens_are_worth_spending_until_a_doubling_gains_too_little():
     assert worth(lambda n: -n) == LAST / 2
 
 
-def test_all_runs_that_are_shipped_are_of_the_study_and_whole():
+@pytest.mark.parametrize("store", embedded.RUNS)
+def test_all_runs_that_are_shipped_are_of_the_study_and_whole(store):
     planned = {run.recipe.hash for file in FOLDER.glob("*.toml") for run in Study.from_toml(file).runs}
-    found = read_runs("embedded:p2")
+    found = read_runs(f"embedded:{store}")
     assert len(found) >= 50
     assert {run.recipe_hash for run in found} <= planned
-    assert len({run.recipe_hash for run in found}) == len(found)
+    assert len({(run.recipe_hash, run.base, run.loss_before or run.loss) for run in found}) == len(found)
     for run in found:
         assert run.n_tokens == run.recipe["train"]["tokens"]
         assert not Path(run.base).is_absolute()
-        assert "H100" in run.device
+        assert "H100" in run.device or "H200" in run.device
+
+
+def test_the_family_has_each_curve_once_from_one_training_of_its_base():
+    family = [run for run in read_runs("embedded:p2") if run.kind == "post-training"]
+    assert len({run.recipe_hash for run in family}) == len(family) >= 55
+    for recipe in {run.recipe["base"] for run in family}:
+        assert len({(run.base, run.loss_before) for run in family if run.recipe["base"] == recipe}) == 1
+    assert all(control_of(run, family) for run in family)
 
 
 @pytest.mark.parametrize("method", ["depth", "width"])
 def test_what_was_foretold_was_foretold_before(method):
-    found = foretold(read_runs("embedded:p2"), method)
-    seen = (REGISTERED / f"{method}.json").read_text()
-    ids = {run.name: run.id for run in read_runs("embedded:p2")}
+    runs = read_runs("embedded:p2")
+    found = foretold(runs, method)
+    points = load_fit(REGISTERED / f"{method}.json").points
+    recipes = json.loads((REGISTERED / "recipes.json").read_text())[method]
+    assert len(recipes) == points.n_runs
+    hashes = {run.name: run.recipe_hash for run in runs}
     assert found
     for each in found:
-        assert ids[each.name] not in seen
+        assert hashes[each.name] not in recipes
         assert each.interval[0] < each.predicted < each.interval[1]
