@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from prunescale.runs import Run
-from studies.p2 import variants
+from studies.p2 import speed, variants
 from studies.p2.variants import RATES, Beside, Repeated
 from studies.published.markdown import percent, table
 
@@ -20,6 +20,7 @@ def sections(runs: Sequence[Run]) -> Iterator[str]:
         "Distillation": distilled,
         "Gradual pruning": gradual,
         "Small models from nothing": scratch,
+        "At equal speed": at_equal_speed,
     }
     for title, make in makers.items():
         if text := make(runs):
@@ -131,3 +132,39 @@ def scratch(runs: Sequence[Run]) -> str:
         "many as the larger model and the pruned one have seen together. FLOPs of the first in those of the post-training, of the second in those of all that led to the pruned model.\n\n"
         + table(["shape", "pruned", "from nothing, 60M tokens", "FLOPs", "from nothing, all tokens", "FLOPs"], lines)
     )
+
+
+def at_equal_speed(runs: Sequence[Run]) -> str:
+    texts = []
+    for found in speed.kept():
+        each = speed.faster(runs, found)
+        if not each:
+            continue
+        kinds = list(dict.fromkeys((one.what, one.batch_size) for one in each))
+        of_kind = {kind: {one.way: one for one in each if (one.what, one.batch_size) == kind} for kind in kinds}
+        ways = list(dict.fromkeys(one.way for one in each))
+        of_methods = {
+            kind: {method: [one for way, one in some.items() if way.startswith(method)] for method in ("depth", "width")}
+            for kind, some in of_kind.items()
+        }
+        equal = [
+            [
+                f"{what}, {batch} at a time",
+                *(nats(speed.at_speed(some[method], wanted)) for wanted in speed.WANTED for method in some),
+            ]
+            for (what, batch), some in of_methods.items()
+        ]
+        times = [
+            [f"{what}, {batch} at a time", *(f"{some[way].speed:.2f}" for way in ways)] for (what, batch), some in of_kind.items()
+        ]
+        costs = ", ".join(f"{way} {next(one.excess for one in each if one.way == way):.3f}" for way in ways)
+        texts.append(
+            f"{found['device']}, {found['date']}, torch {found['torch']}, {found['size']}: prompts of {found['prompt_tokens']} tokens and {found['new_tokens']} to decode, medians of "
+            f"{found['rounds']} rounds. Times the speed of the dense model:\n\n{table(['', *ways], times)}\n\n{OVER}, of these: {costs}. At equal speed, read between the rates:\n\n"
+            + table(["", *(f"{method} at {wanted:g} times" for wanted in speed.WANTED for method in ("depth", "width"))], equal)
+        )
+    return "\n\n".join(texts)
+
+
+def nats(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

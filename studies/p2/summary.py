@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
-from studies.p2 import variants
+from studies.p2 import speed, variants
 from studies.p2.answers import LAST, METHODS, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import COMPARED
 from studies.p2.planned import labels
@@ -207,7 +207,7 @@ def excess(found: Audit, holdout: str, law: str) -> str:
 
 def left_out(runs: Sequence[Run]) -> str:
     """What the paper does not ask, a sentence each; empty where nothing of it was run. runs: of the family, and their variants."""
-    sentences = [each for make in (noise, learning_rates, distillation, steps, nothing) if (each := make(runs))]
+    sentences = [each for make in (noise, learning_rates, distillation, steps, nothing, equal_speed) if (each := make(runs))]
     figure = "\n\n![The excess with a teacher and with pruning in steps, as a share of that without](ways.png)"
     return "## What the paper leaves out\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) + figure if sentences else ""
 
@@ -291,6 +291,32 @@ def nothing(runs: Sequence[Run]) -> str:
     if not parts:
         return ""
     return f"**A small model from nothing**, of the shape that pruning depth leaves: {'; '.join(parts)} ({len(found)} shapes). [Each](results.md#small-models-from-nothing)."
+
+
+def equal_speed(runs: Sequence[Run]) -> str:
+    said = []
+    for found in speed.kept():
+        each = speed.faster(runs, found)
+        costs = []
+        for what, batch in dict.fromkeys((one.what, one.batch_size) for one in each):
+            some = [one for one in each if (one.what, one.batch_size) == (what, batch)]
+            depth, width = (
+                speed.at_speed([one for one in some if one.way.startswith(method)], speed.WANTED[0])
+                for method in ("depth", "width")
+            )
+            costs.append(f"{what}, {batch} at a time, {known(depth)} and {known(width)}")
+        if costs:
+            said.append(f"on a {found['device'].replace('CPU', 'CPU with')}: {'; '.join(costs)}".replace("with, ", "with "))
+    if not said:
+        return ""
+    return (
+        f"**At equal measured speed**, {speed.WANTED[0]:g} times the dense model's, depth and width cost, in nats over the control, {'; and '.join(said)}. "
+        "[All speeds](results.md#at-equal-speed)."
+    )
+
+
+def known(cost: float | None) -> str:
+    return "more than was pruned" if cost is None else f"{cost:.3f}"
 
 
 def span(shares: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from prunescale.runs import Point, Store, read_runs
 from prunescale.sweep import Study
-from studies.p2 import variants
+from studies.p2 import speed, variants
 from studies.p2.answers import LAST
 from studies.p2.report_variants import sections
 from studies.p2.ship import ship
@@ -125,7 +125,8 @@ def test_small_models_from_nothing_are_beside_pruned_ones_of_their_shape():
     assert (found[0].flops_pruned, found[0].flops_total, found[0].flops_few) == (100, 1000, 50)
 
 
-def test_each_kind_of_run_has_a_section_and_what_there_is_not_has_none():
+def test_each_kind_of_run_has_a_section_and_what_there_is_not_has_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "SPEEDS", tmp_path)
     runs = [*made("curves"), *made("bases")]
     assert list(sections(runs)) == []
     runs += [run for name in ("seeds", "learning-rates", "distilled", "gradual", "scratch") for run in made(name)]
