@@ -36,8 +36,11 @@ LAST = 60_030_976
 HOW: dict[str, Any] = {"min_tokens": MIN_TOKENS, "weighting": "excess"}
 """What all fits have in common: errors are shares of what pruning costs, since that is what a plan asks for."""
 
-RIVALS = ("p2", "p2-no-delta", "p2-odds", "p2-log-kept", "p2-beta-rate", "p2-additive", "p2-control", "tokens-per-parameter")
-"""Laws of the loss after pruning. The last two add to the control's loss what the others add to the loss before pruning."""
+OURS = ("tokens-per-parameter", "control-floor")
+"""The laws that were found on these runs. Each was fitted, and the fit registered, when it was chosen."""
+
+RIVALS = ("p2", "p2-no-delta", "p2-odds", "p2-log-kept", "p2-beta-rate", "p2-additive", "p2-control", *OURS)
+"""Laws of the loss after pruning. The last three add to the control's loss what the others add to the loss before pruning."""
 
 HELD_OUT = ("checkpoints", "size", "rate", "tenfold", "size-and-rate")
 """The paper's three, and two more."""
@@ -153,10 +156,10 @@ class Foretold:
     error: float
 
 
-def foretold(runs: Sequence[Run], method: str) -> list[Foretold]:
-    """The runs of which the fit in registered/ has not seen one of the same recipe: it is to those on which its law was chosen."""
-    found = load_fit(REGISTERED / f"{method}.json")
-    recipes = json.loads((REGISTERED / "recipes.json").read_text(encoding="utf-8"))[method]
+def foretold(runs: Sequence[Run], method: str, law: str) -> list[Foretold]:
+    """The runs of which the fit of a law in registered/ has not seen one of the same recipe: it is to those on which its law was chosen."""
+    found = load_fit(REGISTERED / law / f"{method}.json")
+    recipes = json.loads((REGISTERED / law / "recipes.json").read_text(encoding="utf-8"))[method]
     seen = {run.id for run in runs if run.recipe_hash in recipes}
     table, answers = asked(runs, method).table, []
     later = (table["phase"] == "constant") & (table["n_tokens"] >= MIN_TOKENS) & ~np.isin(table["run"], list(seen))

@@ -11,10 +11,10 @@ import numpy as np
 from prunescale.errors import FitError
 from prunescale.fitting import HOLDOUTS, Fit
 from prunescale.fitting.points import scale
-from studies.p2.answers import LAST, MIN_TOKENS, Asked, Columns, fits
+from studies.p2.answers import LAST, MIN_TOKENS, OURS, Asked, Columns, fits
 
 MIN_GAIN = 0.02
-COMPARED = ("p2", "p2-control", "tokens-per-parameter")
+COMPARED = ("p2", "p2-control", *OURS)
 PILOT_TOKENS = (2_500_000, 4_200_000, 7_600_000, 15_900_000, 30_100_000)
 
 
@@ -79,6 +79,17 @@ def from_few_tokens(question: Asked) -> Iterator[tuple[int, list[Decision]]]:
     runs = list(np.unique(table["run"]))
     for most in PILOT_TOKENS:
         yield most, [decided(found, table, runs) for found in fitted(question, table["n_tokens"] <= most)]
+
+
+def to_late_tokens(question: Asked) -> list[Decision]:
+    """All runs, each without the last fifth of its points."""
+    question = usable(question)
+    table = question.table
+    seen = np.ones(len(table["run"]), dtype=bool)
+    for run in np.unique(table["run"]):
+        points = np.flatnonzero(table["run"] == run)
+        seen[points[len(points) - len(points) // 5 :]] = False
+    return [decided(found, table, list(np.unique(table["run"]))) for found in fitted(question, seen)]
 
 
 def from_few_runs(question: Asked) -> Iterator[tuple[str, int, list[Decision]]]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunescale import embedded
 from prunescale.amounts import short
-from prunescale.embedded import ROOT
 from prunescale.fitting import Audit, AuditRow, Fit, save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures, report_variants
-from studies.p2.answers import HELD_OUT, LAST, METHODS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
+from studies.p2.answers import HELD_OUT, LAST, METHODS, OURS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
 from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
 from studies.p2.summary import into, summary
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
@@ -37,13 +37,13 @@ class Judged:
     fits: list[dict[str, Fit | str]]
     audits: list[Audit]
 
-    def at_constant_rate(self) -> tuple[dict[str, Audit], dict[str, Fit]]:
-        """By method: the audits, and the fits of the tokens-per-parameter law."""
+    def at_constant_rate(self, law: str = "tokens-per-parameter") -> tuple[dict[str, Audit], dict[str, Fit]]:
+        """By method: the audits, and the fits of a law."""
         audits, of_law = {}, {}
         for question, found, audit in zip(self.questions, self.fits, self.audits, strict=True):
             if question.phases == ("constant",):
                 audits[question.method] = audit
-                if isinstance(each := found["tokens-per-parameter"], Fit):
+                if isinstance(each := found[law], Fit):
                     of_law[question.method] = each
         return audits, of_law
 
@@ -180,24 +180,27 @@ def trends(found: Sequence[Curve]) -> str:
 
 
 def foretold_table(runs: Sequence[Run]) -> str:
-    """Runs on which the law was not chosen, against what it says of them."""
+    """Runs on which a law was not chosen, against what it says of them."""
     lines = [
         [
             each.name,
+            law,
             f"{each.predicted:.4f} ({each.interval[0]:.4f} to {each.interval[1]:.4f})",
             f"{each.measured:.4f}",
             "yes" if each.interval[0] <= each.measured <= each.interval[1] else "no",
             percent(each.error, 1),
         ]
+        for law in OURS
         for method in ("depth", "width")
-        for each in foretold(runs, method)
+        for each in foretold(runs, method, law)
     ]
     if not lines:
         return "There is no other run yet."
     return (
-        "The tokens-per-parameter law was chosen on 43 runs, and its fits to those are kept in registered/. What they say of the other "
-        "runs, in nats over the control after 60M tokens, and the mean error over the whole curve as a share of the excess.\n\n"
-        + table(["run", "foretold, 90 %", "measured", "inside", "error of the excess"], lines)
+        "The fits of our laws to the runs on which they were chosen are kept in registered/ (tokens-per-parameter: to what there was of "
+        "curves.toml, control-floor: to all of it). What they say of the other runs, in nats over the control after 60M tokens, and the "
+        "mean error over the whole curve as a share of the excess.\n\n"
+        + table(["run", "law", "foretold, 90 %", "measured", "inside", "error of the excess"], lines, n_words=2)
     )
 
 
@@ -267,20 +270,18 @@ TARGETS = {"checkpoints": (0.0025, 0.10), "tenfold": (0.0025, 0.10), "size": (0.
 
 
 def targets(judged: Judged) -> str:
-    """What the tokens-per-parameter law and P2 come to against what the study was to reach; bold where it is reached."""
+    """What our laws and P2 come to against what the study was to reach; bold where it is reached."""
     lines = []
     for question, found in zip(judged.questions, judged.audits, strict=True):
         for name, (of_loss, of_excess) in TARGETS.items():
-            cells = [
-                cell for law in ("tokens-per-parameter", "p2") for cell in target_cells(found.row(name, law), of_loss, of_excess)
-            ]
+            cells = [cell for law in (*OURS, "p2") for cell in target_cells(found.row(name, law), of_loss, of_excess)]
             if any(cell != "-" for cell in cells):
                 carried_on = target_cells(found.row(name, "tokens-per-parameter +"), of_loss, of_excess)[:2]
                 of_curve = target_cells(found.row(name, "power law of each curve"), of_loss, of_excess)[1]
                 of_end = target_cells(found.row(name, "power law of each end"), of_loss, of_excess)[:2]
                 lines.append([f"{question.method}, {question.phases[0]}", MEANING[name], *cells, *carried_on, of_curve, *of_end])
     wanted = "; ".join(f"{MEANING[name]}: {percent(loss)} and {percent(excess, 0)}" for name, (loss, excess) in TARGETS.items())
-    head = [f"{law}: {what}" for law in ("tokens per parameter", "P2") for what in ("loss", "excess", "inside")]
+    head = [f"{law}: {what}" for law in ("tokens per parameter", "with a floor", "P2") for what in ("loss", "excess", "inside")]
     head += ["from the last point: loss", "from the last point: excess"]
     return (
         f"Errors on held-out points; bold where the target is reached ({wanted}; 80 to 97 % inside the 90 % interval).\n\n"
@@ -326,12 +327,12 @@ def held_out_table(found: Audit, name: str) -> str:
     return table(["law", "error", "largest", "of the excess", "of the slope", "inside 90 %"], lines)
 
 
-FITS = ROOT / "fits"
+FITS = embedded.ROOT / "fits"
 
 
 def file_name(method: str) -> str:
     """Of the fit of a method that comes with prunescale."""
-    return method.lower().replace(" by ", "-").replace(":", "-") + ".json"
+    return method.lower().replace(" by ", "-").replace(":", "-")
 
 
 def main() -> None:
@@ -342,7 +343,10 @@ def main() -> None:
     page.write_text(into(page.read_text(encoding="utf-8"), summary(runs, variants, audits, of_law)), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
     for method, each in of_law.items():
-        save_fit(each, FITS / file_name(method))
+        save_fit(each, FITS / f"{file_name(method)}.json")
+    for method, each in found.at_constant_rate("control-floor")[1].items():
+        if f"{file_name(method)}-floor" in embedded.FITS:
+            save_fit(each, FITS / f"{file_name(method)}-floor.json")
     for name, figure in figures.all_of(runs, variants).items():
         save_png(figure, HERE / f"{name}.png")
 

@@ -6,14 +6,14 @@ from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
 from studies.p2 import speed, variants
-from studies.p2.answers import LAST, METHODS, control_of, controls, ends, foretold, seed
-from studies.p2.decisions import COMPARED
+from studies.p2.answers import LAST, METHODS, asked, control_of, controls, ends, foretold, seed
+from studies.p2.decisions import MIN_GAIN, to_late_tokens
 from studies.p2.planned import labels
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
 from studies.published.markdown import percent, table
 
 BEGIN, END = "<!-- made by python -m studies.p2.report -->\n", "<!-- until here -->\n"
-SHORT = {"p2": "P2", "p2-control": "P2 over the control", "tokens-per-parameter": "tokens per parameter"}
+SHORT = {"p2": "P2", "tokens-per-parameter": "tokens per parameter", "control-floor": "with a floor"}
 HELD = {
     "size": "the largest size",
     "rate": "the highest rate",
@@ -42,8 +42,8 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
         FIGURES,
         "## What is seen",
         "\n".join(f"- {sentence}" for sentence in sentences),
-        "## A better law",
-        law(audited, fits),
+        "## Better laws",
+        law(runs, audited, fits),
         tested(runs),
         missed(audited, [*runs, *others]),
         left_out([*runs, *others]),
@@ -150,29 +150,38 @@ def methods(runs: Sequence[Run]) -> str:
     return f"**One half gone** costs, in nats over the control after 60M tokens, annealed, at {short(largest)}: {said}."
 
 
-def law(audited: Audits, fits: Fits) -> str:
+def law(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
     constants = "; ".join(
         f"{method}: " + ", ".join(f"{name} = {value:.2f}" for name, value in fits[method].law.constants().items())
         for method in ("depth", "width")
     )
-    both = [(method, name) for method in ("depth", "width") for name in COMPARED]
+    both = [(method, name) for method in ("depth", "width") for name in SHORT]
     lines = [[meaning, *(excess(audited[method], holdout, name) for method, name in both)] for holdout, meaning in HELD.items()]
+    factors = {method: {each.law: each.factor for each in to_late_tokens(asked(runs, method))} for method in ("depth", "width")}
+    off = [
+        "recommended tokens, off by a factor",
+        *("-" if (found := factors[method].get(name)) is None else f"{found:.2f}" for method, name in both),
+    ]
     return (
-        "    L = L_dense + A (rho/(1-rho))^gamma (N0/D)^beta\n\n"
-        "Three constants in the place of seven: what pruning costs over the control goes with the odds of the rate and with tokens *per "
-        f"parameter*. {constants}. Mean error of the excess on what a fit had not seen, at the constant rate:\n\n"
-        + table(["held out", *(f"{method}: {SHORT[name]}" for method, name in both)], lines)
+        "    L = L_dense + A (rho/(1-rho))^gamma (N0/D)^beta                  tokens-per-parameter\n"
+        "    L = L_dense + (rho/(1-rho))^gamma N0^alpha (A/D^beta + E)        control-floor\n\n"
+        "What pruning costs over the control goes with the odds of the rate. In the first, of three constants in the place of P2's seven, it goes with tokens *per parameter* "
+        f"({constants}); in the second, of five, it falls to a floor. Mean error of the excess on what a fit had not seen, at the constant rate, and the factor by which the tokens are off from "
+        f"which on a doubling gains less than {MIN_GAIN:g} nats, of fits that had not seen the last fifth of the checkpoints:\n\n"
+        + table(["held out", *(f"{method}: {SHORT[name]}" for method, name in both)], [*lines, off])
     )
 
 
 def tested(runs: Sequence[Run]) -> str:
-    later = [each for method in ("depth", "width") for each in foretold(runs, method)]
+    later = [each for method in ("depth", "width") for each in foretold(runs, method, "tokens-per-parameter")]
     inside = sum(each.interval[0] <= each.measured <= each.interval[1] for each in later)
     error = percent(sum(each.error for each in later) / len(later), 0) if later else "-"
+    other = sum(len(foretold(runs, method, "control-floor")) for method in ("depth", "width"))
     return (
-        "It was chosen on these runs, after 29 forms under three objectives each, so the table flatters it. Its fits to the 43 runs that it was "
-        f"chosen on are kept in `registered/`, and every other run is a test of them: {len(later)} so far, {inside} of them inside the 90 % "
-        f"interval in the end, with a mean error of the excess of {error} along their curves. `prunescale fit` takes it where each pruned run has a control, and P2 where one has none."
+        "The first was chosen on 43 of these runs after 29 forms under three objectives each, and its fits to those are kept in `registered/`: every other run is a test of them, "
+        f"{len(later)} so far, {inside} of them inside the 90 % interval in the end, with a mean error of the excess of {error} along their curves. The second was chosen on all of them, after twelve more "
+        f"forms, so the table flatters it; its fits are registered too, and its test are the runs to come ({other} so far). It tells late tokens and what more of them gain better, between sizes that were run; "
+        "the first tells sizes beyond those better, and is what `prunescale fit` takes where each pruned run has a control, and P2 where one has none."
     )
 
 

@@ -40,6 +40,13 @@ def without(constants, *names):
             {"n_params_before": 4e6, "n_tokens": 16e6, "pruning_rate": 0.75, "loss_control": 2.0},
             2 + 2 * 3 * 0.5,
         ),
+        # Odds of 3, N0 = 4 M, D = 9 M: 3 4^0.5 (6/9^0.5 + 1).
+        (
+            "control-floor",
+            {"gamma": 1.0, "alpha": 0.5, "A": 6.0, "beta": 0.5, "E": 1.0},
+            {"n_params_before": 4e6, "n_tokens": 9e6, "pruning_rate": 0.75, "loss_control": 2.0},
+            2 + 3 * 2 * (2 + 1),
+        ),
         # 1 + 1/(D+1) = 5/4 at D = 3 M: 4^0.5 (1.5)^2 (1.25)^1.
         (
             "compression",

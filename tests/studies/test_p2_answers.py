@@ -12,7 +12,7 @@ from prunescale.fitting import load_fit
 from prunescale.laws import TokensPerParameterLaw
 from prunescale.runs import Point, read_runs
 from prunescale.sweep import Study
-from studies.p2.answers import REGISTERED, asked, control_of, foretold
+from studies.p2.answers import METHODS, OURS, REGISTERED, asked, control_of, foretold
 from studies.p2.decisions import LAST, MIN_TOKENS, from_few_runs, from_few_tokens, held_out_decisions, of_another, worth
 from studies.p2.trends import curves, over_rates, over_sizes, slope
 from tests.conftest import RUN
@@ -120,15 +120,16 @@ def test_the_family_has_each_curve_once_from_one_training_of_its_base():
     assert all(control_of(run, family) for run in family)
 
 
+@pytest.mark.parametrize("law", OURS)
 @pytest.mark.parametrize("method", ["depth", "width"])
-def test_what_was_foretold_was_foretold_before(method):
+def test_what_was_foretold_was_foretold_before(method, law):
     runs = read_runs("embedded:p2")
-    found = foretold(runs, method)
-    points = load_fit(REGISTERED / f"{method}.json").points
-    recipes = json.loads((REGISTERED / "recipes.json").read_text())[method]
+    found = foretold(runs, method, law)
+    points = load_fit(REGISTERED / law / f"{method}.json").points
+    recipes = json.loads((REGISTERED / law / "recipes.json").read_text())[method]
     assert len(recipes) == points.n_runs
     hashes = {run.name: run.recipe_hash for run in runs}
-    assert found
+    assert len(found) == sum(run.pruning_method == METHODS[method] and run.recipe_hash not in recipes for run in runs)
     for each in found:
         assert hashes[each.name] not in recipes
         assert each.interval[0] < each.predicted < each.interval[1]

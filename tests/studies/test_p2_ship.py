@@ -66,14 +66,16 @@ def test_nothing_is_written_to_it(shipped):
 @pytest.mark.parametrize("name", embedded.FITS)
 def test_the_fits_that_come_with_prunescale_are_those_of_its_runs(name):
     found = load_fit(f"embedded:{name}")
-    method = {"2:4-magnitude": "2:4 by magnitude", "2:4-sparsegpt": "2:4 by SparseGPT"}.get(name, name)
-    again = fits(asked(read_runs("embedded:p2"), method), ["tokens-per-parameter"], n=0)["tokens-per-parameter"]
+    short, law = name.removesuffix("-floor"), "control-floor" if name.endswith("-floor") else "tokens-per-parameter"
+    method = {"2:4-magnitude": "2:4 by magnitude", "2:4-sparsegpt": "2:4 by SparseGPT"}.get(short, short)
+    again = fits(asked(read_runs("embedded:p2"), method), [law], n=0)[law]
     assert found.law.constants() == pytest.approx(again.law.constants(), rel=1e-6)
     assert found.replicates is not None
 
 
 def test_a_fit_that_is_none_of_ours_is_refused():
     with pytest.raises(
-        AssetError, match="There is no embedded fit 'height': choose depth, width, 2:4-magnitude or 2:4-sparsegpt"
+        AssetError,
+        match="There is no embedded fit 'height': choose depth, width, 2:4-magnitude, 2:4-sparsegpt, depth-floor or width-floor",
     ):
         load_fit("embedded:height")

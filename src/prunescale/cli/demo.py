@@ -22,7 +22,7 @@ TOKENS, MIN_TOKENS = 131_072, 16_384  # of a run; from which on the law is fitte
 BATCH_TOKENS, WARMUP_TOKENS, HELD_OUT_TOKENS = 2048, 8192, 16_384
 LEARNING_RATES = {"0.4m": 7e-4, "1m": 4.7e-4, "2.7m": 2.8e-4}  # 0.045 over the width
 PLANNED_BY, PLANNED = (
-    "embedded:width",
+    "embedded:width-floor",
     {"n_params_before": 30e6, "pruning_rate": 0.3, "loss_control": 2.36},
 )  # none of the runs of that fit
 MIN_GAIN = 0.02  # nats per doubling: what more training must bring to be worth it

@@ -4,6 +4,7 @@ from prunescale.laws.columns import COLUMNS, Column
 from prunescale.laws.compression import CompressionLaw
 from prunescale.laws.dense import HoffmannLaw
 from prunescale.laws.effective import EffectiveParameterLaw
+from prunescale.laws.floor import ControlFloorLaw
 from prunescale.laws.frantar import FrantarLaw
 from prunescale.laws.kaplan import KaplanLaw
 from prunescale.laws.law import Bound, Columns, Law
@@ -25,6 +26,7 @@ LAWS: dict[str, type[Law]] = {
     "p2-beta-rate": P2BetaRateLaw,
     "p2-control": P2ControlLaw,
     "tokens-per-parameter": TokensPerParameterLaw,
+    "control-floor": ControlFloorLaw,
     "compression": CompressionLaw,
     "average-parameter": AverageParameterLaw,
     "final-parameter": FinalParameterLaw,
@@ -46,6 +48,7 @@ __all__ = [
     "Column",
     "Columns",
     "CompressionLaw",
+    "ControlFloorLaw",
     "DataConstrainedLaw",
     "DenseParameterLaw",
     "EffectiveParameterLaw",
