@@ -241,7 +241,7 @@ def noise(runs: Sequence[Run]) -> str:
 
 
 def learning_rates(runs: Sequence[Run]) -> str:
-    found = [each for each in variants.learning_rates(runs) if len(each.losses) == len(variants.RATES)]
+    found = list(variants.learning_rates(runs))
     if not found:
         return ""
     best = {each.label: min(each.losses, key=each.losses.__getitem__) for each in found}

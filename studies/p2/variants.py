@@ -11,16 +11,18 @@ import numpy as np
 
 from prunescale.runs import Run
 from studies.p2.answers import LAST, by_phase
-from studies.p2.planned import by_label, is_of, labels
+from studies.p2.planned import by_label, labels
 
 RATES = ("half the rate", "the rate", "twice the rate")
 
 
-def curve(runs: Sequence[Run], label: str, base: str) -> Run | None:
-    """The run of the curves that is called so, of a base model."""
-    return next(
-        (run for run in runs if run.base == base and is_of("curves", run) and labels("curves")[run.recipe_hash] == label), None
-    )
+def by_base(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """The runs of each training of a base model."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.kind == "post-training":
+            found.setdefault(run.base, []).append(run)
+    yield from found.values()
 
 
 def annealed(run: Run) -> dict[int, float]:
@@ -58,27 +60,26 @@ class Beside:
 
 def distilled(runs: Sequence[Run]) -> Iterator[Beside]:
     """Learning from the model before pruning, beside plain loss. At equal FLOPs the former sees fewer tokens."""
-    for label, run in by_label("distilled", runs).items():
-        plain, control = (
-            curve(runs, label.rpartition(", ")[0], run.base),
-            curve(runs, f"{label.split(', ')[0]}, control", run.base),
-        )
-        if plain and control:
-            mine, other, flops = over(run, control), over(plain, control), spent(run) / spent(plain)
-            yield Beside(label, other[LAST], mine[LAST], flops, (at(mine, LAST / flops), other[LAST]))
+    for label, run, plain, control in beside_curves("distilled", runs):
+        mine, other, flops = over(run, control), over(plain, control), spent(run) / spent(plain)
+        yield Beside(label, other[LAST], mine[LAST], flops, (at(mine, LAST / flops), other[LAST]))
 
 
 def gradual(runs: Sequence[Run]) -> Iterator[Beside]:
     """Pruned in steps, beside at once. At equal FLOPs the latter sees more tokens: in between the former trains larger models."""
-    for label, run in by_label("gradual", runs).items():
-        plain, control = (
-            curve(runs, label.rpartition(", ")[0], run.base),
-            curve(runs, f"{label.split(', ')[0]}, control", run.base),
-        )
-        if plain and control:
-            other, flops = over(plain, control), spent(run) / spent(plain)
-            mine = run.loss - annealed(control)[LAST]
-            yield Beside(label, other[LAST], mine, flops, (mine, at(other, LAST * flops)))
+    for label, run, plain, control in beside_curves("gradual", runs):
+        mine, other, flops = run.loss - annealed(control)[LAST], over(plain, control), spent(run) / spent(plain)
+        yield Beside(label, other[LAST], mine, flops, (mine, at(other, LAST * flops)))
+
+
+def beside_curves(study: str, runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run, Run]]:
+    """The runs of a part of the study whose labels are those of curves with something behind: label, run, curve and control."""
+    for some in by_base(runs):
+        curves = by_label("curves", some)
+        for label, run in by_label(study, some).items():
+            plain, control = curves.get(label.rpartition(", ")[0]), curves.get(f"{label.split(', ')[0]}, control")
+            if plain and control:
+                yield label, run, plain, control
 
 
 def spent(run: Run) -> float:
@@ -97,12 +98,14 @@ class OfRates:
 
 
 def learning_rates(runs: Sequence[Run]) -> Iterator[OfRates]:
-    found = by_label("learning-rates", runs)
-    for how in dict.fromkeys(label.rpartition(", ")[0] for label in found):
-        of_rate = {rate: found[f"{how}, {rate}"] for rate in RATES if f"{how}, {rate}" in found}
-        controls = {rate: found[f"control, {rate}"] for rate in of_rate if f"control, {rate}" in found}
-        losses = {rate: annealed(run)[LAST] for rate, run in of_rate.items()}
-        yield OfRates(how, losses, {rate: over(of_rate[rate], control)[LAST] for rate, control in controls.items()})
+    for some in by_base(runs):
+        found = by_label("learning-rates", some)
+        for how in dict.fromkeys(label.rpartition(", ")[0] for label in found):
+            of_rate = {rate: found[f"{how}, {rate}"] for rate in RATES if f"{how}, {rate}" in found}
+            controls = {rate: found[f"control, {rate}"] for rate in of_rate if f"control, {rate}" in found}
+            if len(of_rate) == len(controls) == len(RATES):
+                losses = {rate: annealed(run)[LAST] for rate, run in of_rate.items()}
+                yield OfRates(how, losses, {rate: over(of_rate[rate], control)[LAST] for rate, control in controls.items()})
 
 
 @dataclass(frozen=True)
@@ -125,29 +128,33 @@ class Repeated:
         return self.spread / float(np.mean(self.annealed))
 
 
+SEEDS = (1, 2)
+"""Of the other orders; the curves have 0."""
+
+
 def orders(runs: Sequence[Run]) -> Iterator[Repeated]:
     """By the order of the data, each over the control with the same order."""
-    of_seeds = by_label("seeds", runs)
-    for label in labels("curves").values():
-        size = label.split(", ")[0]
-        again = [of_seeds[name] for seed in (1, 2) if (name := f"{label}, seed {seed}") in of_seeds]
-        controls = [of_seeds[name] for seed in (1, 2) if (name := f"{size}, control, seed {seed}") in of_seeds]
-        if len(again) != 2 or len(controls) != 2 or label.endswith("control"):
-            continue
-        first, control = curve(runs, label, again[0].base), curve(runs, f"{size}, control", again[0].base)
-        if first and control:
-            yield repeated(label, [(first, control), *zip(again, controls, strict=True)])
+    for some in by_base(runs):
+        curves, others = by_label("curves", some), by_label("seeds", some)
+        for label in curves:
+            control = f"{label.split(', ')[0]}, control"
+            if label == control:
+                continue
+            pairs = [
+                (curves[label], curves.get(control)),
+                *((others.get(f"{label}, seed {n}"), others.get(f"{control}, seed {n}")) for n in SEEDS),
+            ]
+            if len(known := [(run, of) for run, of in pairs if run and of]) == len(pairs):
+                yield repeated(label, known)
 
 
 def trainings(runs: Sequence[Run]) -> Iterator[Repeated]:
     """By the training of the base model, each over the control of that base."""
-    for hash, label in labels("curves").items():
-        if label.endswith("control"):
-            continue
-        size = label.split(", ")[0]
-        pairs = [(run, curve(runs, f"{size}, control", run.base)) for run in runs if run.recipe_hash == hash]
-        both = [(run, control) for run, control in pairs if control]
-        if len(both) > 1:
+    bases = [by_label("curves", some) for some in by_base(runs)]
+    for label in labels("curves").values():
+        control = f"{label.split(', ')[0]}, control"
+        both = [(curves[label], curves[control]) for curves in bases if label in curves and control in curves]
+        if label != control and len(both) > 1:
             yield repeated(label, both)
 
 
