@@ -88,8 +88,8 @@ def ways(taught: Sequence[Beside], stepwise: Sequence[Beside]) -> Figure:
     panel.axvline(1, color="0.6", linewidth=0.8)
     for some, colour in ((taught, COLOURS[0]), (stepwise, COLOURS[1])):
         heights = [-rows.index(each) for each in some]
-        flops = [each.at_equal_flops[0] / each.at_equal_flops[1] for each in some]
-        tokens = [each.other / each.plain for each in some]
+        flops = [1 + each.change_at_equal_flops for each in some]
+        tokens = [1 + each.change for each in some]
         panel.hlines(heights, tokens, flops, color=colour, linewidth=1)
         panel.plot(tokens, heights, "o", color=colour, markersize=5, linestyle="none")
         panel.plot(flops, heights, "o", color=colour, markersize=5, markerfacecolor="white", linestyle="none")

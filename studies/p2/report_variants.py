@@ -84,10 +84,10 @@ def beside(found: Sequence[Beside], what: str, equal: str) -> str:
             each.label,
             f"{each.plain:.4f}",
             f"{each.other:.4f}",
-            f"{each.other / each.plain - 1:+.0%}",
+            f"{each.change:+.0%}",
             f"{each.flops:.2f}",
             f"{each.at_equal_flops[0]:.4f} against {each.at_equal_flops[1]:.4f}",
-            f"{each.at_equal_flops[0] / each.at_equal_flops[1] - 1:+.0%}",
+            f"{each.change_at_equal_flops:+.0%}",
         ]
         for each in found
     ]

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
-from studies.p2 import speed, variants
+from studies.p2 import variants
 from studies.p2.answers import LAST, METHODS, asked, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import MIN_GAIN, to_late_tokens
 from studies.p2.planned import labels
+from studies.p2.summary_variants import left_out
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
 from studies.published.markdown import percent, table
 
@@ -212,130 +213,3 @@ def missed(audited: Audits, runs: Sequence[Run]) -> str:
 def excess(found: Audit, holdout: str, law: str) -> str:
     row = found.row(holdout, law)
     return "-" if row is None or row.score.excess_error is None else percent(row.score.excess_error, 0)
-
-
-def left_out(runs: Sequence[Run]) -> str:
-    """What the paper does not ask, a sentence each; empty where nothing of it was run. runs: of the family, and their variants."""
-    sentences = [each for make in (noise, learning_rates, distillation, steps, nothing, equal_speed) if (each := make(runs))]
-    figure = "\n\n![The excess with a teacher and with pruning in steps, as a share of that without](ways.png)"
-    return "## What the paper leaves out\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) + figure if sentences else ""
-
-
-def noise(runs: Sequence[Run]) -> str:
-    orders, trainings = list(variants.orders(runs)), list(variants.trainings(runs))
-    if not orders:
-        return ""
-    by_method = {method: [each for each in trainings if f", {method}" in each.label] for method in ("depth", "width", "2:4")}
-    again = ", ".join(
-        f"{percent(variants.pooled(some), 1)} in {method} ({len(some)})" for method, some in by_method.items() if some
-    )
-    of_bases = (
-        f" With a base that was trained once more, by the same recipe, it differs by {again}: which blocks and channels go is another choice then."
-        if again
-        else ""
-    )
-    return (
-        f"**What no law can foretell**: with the data in another order the excess of a finished model differs by {percent(variants.pooled(orders), 1)} of it "
-        f"(standard deviation over {len(orders)} recipes in three orders each, at the smallest sizes).{of_bases} [All of it](results.md#noise)."
-    )
-
-
-def learning_rates(runs: Sequence[Run]) -> str:
-    found = list(variants.learning_rates(runs))
-    if not found:
-        return ""
-    best = {each.label: min(each.losses, key=each.losses.__getitem__) for each in found}
-    by_rate = {rate: [label for label, best_rate in best.items() if best_rate == rate] for rate in variants.RATES}
-    said = "; ".join(f"{rate} is best for {', '.join(labels)}" for rate, labels in by_rate.items() if labels)
-    moved = [
-        each.excesses[rate] / each.excesses["the rate"] - 1
-        for each in found
-        if each.label != "control"
-        for rate in variants.RATES
-        if rate != "the rate"
-    ]
-    return (
-        f"**The learning rate**, a quarter of the base's, against half and twice of it at one size: {said}. Over controls at the same rate the excess changes by "
-        f"{span(moved)}. [Figures](results.md#learning-rates)."
-    )
-
-
-def distillation(runs: Sequence[Run]) -> str:
-    found = list(variants.distilled(runs))
-    if not found:
-        return ""
-    return (
-        f"**Learning from the model before pruning** changes the excess by {span([each.other / each.plain - 1 for each in found])} at equal tokens, and, since the teacher costs "
-        f"too, by {span([each.at_equal_flops[0] / each.at_equal_flops[1] - 1 for each in found])} at equal FLOPs ({len(found)} runs). [Each](results.md#distillation)."
-    )
-
-
-def steps(runs: Sequence[Run]) -> str:
-    found = list(variants.gradual(runs))
-    if not found:
-        return ""
-    said = []
-    for method in ("depth", "width"):
-        if some := [each for each in found if f", {method}" in each.label]:
-            tokens = span([each.other / each.plain - 1 for each in some])
-            flops = span([each.at_equal_flops[0] / each.at_equal_flops[1] - 1 for each in some])
-            said.append(f"in {method} by {tokens} at equal tokens and by {flops} at equal FLOPs")
-    return f"**Pruning in four steps** in the place of one changes the excess {'; '.join(said)} ({len(found)} runs). [Each](results.md#gradual-pruning)."
-
-
-def nothing(runs: Sequence[Run]) -> str:
-    found = list(variants.scratch(runs))
-    few = [each.few - each.pruned for each in found if each.few is not None]
-    whole = [
-        (each.all - each.pruned, each.flops_all / each.flops_total) for each in found if each.all is not None and each.flops_all
-    ]
-    parts = []
-    if few:
-        parts.append(f"on the 60M tokens of post-training it ends {few_nats(few)} the pruned one")
-    if whole:
-        shares = [share for _, share in whole]
-        parts.append(
-            f"on all tokens that the pruned one and its parent have seen, {min(shares):.2f} to {max(shares):.2f} of their FLOPs, {few_nats([each for each, _ in whole])} it"
-        )
-    if not parts:
-        return ""
-    return f"**A small model from nothing**, of the shape that pruning depth leaves: {'; '.join(parts)} ({len(found)} shapes). [Each](results.md#small-models-from-nothing)."
-
-
-def equal_speed(runs: Sequence[Run]) -> str:
-    said = []
-    for found in speed.kept():
-        each = speed.faster(runs, found)
-        costs = []
-        for what, batch in dict.fromkeys((one.what, one.batch_size) for one in each):
-            some = [one for one in each if (one.what, one.batch_size) == (what, batch)]
-            depth, width = (
-                speed.at_speed([one for one in some if one.way.startswith(method)], speed.WANTED[0])
-                for method in ("depth", "width")
-            )
-            costs.append(f"{what}, {batch} at a time, {known(depth)} and {known(width)}")
-        if costs:
-            said.append(f"on a {found['device'].replace('CPU', 'CPU with')}: {'; '.join(costs)}".replace("with, ", "with "))
-    if not said:
-        return ""
-    return (
-        f"**At equal measured speed**, {speed.WANTED[0]:g} times the dense model's, depth and width cost, in nats over the control, {'; and '.join(said)}. "
-        "[All speeds](results.md#at-equal-speed)."
-    )
-
-
-def known(cost: float | None) -> str:
-    return "more than was pruned" if cost is None else f"{cost:.3f}"
-
-
-def span(shares: Sequence[float]) -> str:
-    ends = dict.fromkeys(f"{share:+.0%}".replace("%", " %") for share in (min(shares), max(shares)))
-    return " to ".join(ends)
-
-
-def few_nats(differences: Sequence[float]) -> str:
-    if min(differences) >= 0:
-        return f"{min(differences):.3f} to {max(differences):.3f} nats above"
-    if max(differences) <= 0:
-        return f"{-max(differences):.3f} to {-min(differences):.3f} nats below"
-    return f"from {-min(differences):.3f} nats below to {max(differences):.3f} above"

@@ -57,6 +57,15 @@ class Beside:
     flops: float
     at_equal_flops: tuple[float, float]
 
+    @property
+    def change(self) -> float:
+        """Of the excess, as a share of the plain run's, at equal tokens."""
+        return self.other / self.plain - 1
+
+    @property
+    def change_at_equal_flops(self) -> float:
+        return self.at_equal_flops[0] / self.at_equal_flops[1] - 1
+
 
 def distilled(runs: Sequence[Run]) -> Iterator[Beside]:
     """Learning from the model before pruning, beside plain loss. At equal FLOPs the former sees fewer tokens."""
