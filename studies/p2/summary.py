@@ -159,6 +159,7 @@ def law(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
     both = [(method, name) for method in ("depth", "width") for name in SHORT]
     lines = [[meaning, *(excess(audited[method], holdout, name) for method, name in both)] for holdout, meaning in HELD.items()]
     factors = {method: {each.law: each.factor for each in to_late_tokens(asked(runs, method))} for method in ("depth", "width")}
+    inside = ["of these, inside the 90 % interval", *(covered(audited[method], "checkpoints", name) for method, name in both)]
     off = [
         "recommended tokens, off by a factor",
         *("-" if (found := factors[method].get(name)) is None else f"{found:.2f}" for method, name in both),
@@ -169,7 +170,7 @@ def law(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
         "What pruning costs over the control goes with the odds of the rate. In the first, of three constants in the place of P2's seven, it goes with tokens *per parameter* "
         f"({constants}); in the second, of five, it falls to a floor. Mean error of the excess on what a fit had not seen, at the constant rate, and the factor by which the tokens are off from "
         f"which on a doubling gains less than {MIN_GAIN:g} nats, of fits that had not seen the last fifth of the checkpoints:\n\n"
-        + table(["held out", *(f"{method}: {SHORT[name]}" for method, name in both)], [*lines, off])
+        + table(["held out", *(f"{method}: {SHORT[name]}" for method, name in both)], [*lines, inside, off])
     )
 
 
@@ -208,6 +209,11 @@ def missed(audited: Audits, runs: Sequence[Run]) -> str:
         f"grows less with the size than it falls with the tokens, so that one exponent for both errs at the largest size: {two_four}. [Which targets "
         "are reached](results.md#targets), and [how far off recommended tokens are](results.md#decisions)."
     )
+
+
+def covered(found: Audit, holdout: str, law: str) -> str:
+    row = found.row(holdout, law)
+    return "-" if row is None or row.inside is None else percent(row.inside, 0)
 
 
 def excess(found: Audit, holdout: str, law: str) -> str:
