@@ -15,7 +15,8 @@ TEXTS = ("post-training", "held-out")
 RUNS = ("p2", "p2-variants")
 """Stores of the runs of studies: a family of models pruned in the same ways, and what differs from those runs in a single thing."""
 
-FITS = ("depth", "width", "2:4-magnitude", "2:4-sparsegpt", "depth-floor", "width-floor")
+WAYS = ("depth", "width", "2:4-magnitude", "2:4-sparsegpt")
+FITS = (*WAYS, *(f"{way}-floor" for way in WAYS))
 """Fits to those runs, a way of pruning each: by the tokens-per-parameter law, and with -floor by the law control-floor."""
 
 

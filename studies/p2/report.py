@@ -345,8 +345,7 @@ def main() -> None:
     for method, each in of_law.items():
         save_fit(each, FITS / f"{file_name(method)}.json")
     for method, each in found.at_constant_rate("control-floor")[1].items():
-        if f"{file_name(method)}-floor" in embedded.FITS:
-            save_fit(each, FITS / f"{file_name(method)}-floor.json")
+        save_fit(each, FITS / f"{file_name(method)}-floor.json")
     for name, figure in figures.all_of(runs, variants).items():
         save_png(figure, HERE / f"{name}.png")
 

@@ -72,8 +72,8 @@ def plan(
     **inputs: Any,
 ) -> None:
     """Say how many tokens are worth their cost, by a fit that `prunescale fit --out` wrote, or by one that comes with prunescale:
-    embedded:depth, embedded:width, embedded:2:4-magnitude, embedded:2:4-sparsegpt; between the sizes that were run embedded:depth-floor and
-    embedded:width-floor are nearer."""
+    embedded:depth, embedded:width, embedded:2:4-magnitude, embedded:2:4-sparsegpt; with -floor
+    behind (embedded:depth-floor) by a law that is nearer on tokens, between the sizes that were run."""
     from prunescale.cli.fit import law_named
     from prunescale.cli.output import print_checks, print_facts, print_json
     from prunescale.fitting import load_fit, through
