@@ -76,6 +76,6 @@ def test_the_fits_that_come_with_prunescale_are_those_of_its_runs(name):
 def test_a_fit_that_is_none_of_ours_is_refused():
     with pytest.raises(
         AssetError,
-        match="There is no embedded fit 'height': choose depth, width, .* or 2:4-sparsegpt-floor",
+        match=r"There is no embedded fit 'height': choose depth, width, .* or 2:4-sparsegpt-floor",
     ):
         load_fit("embedded:height")
