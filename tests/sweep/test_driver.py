@@ -217,6 +217,15 @@ def test_none_is_begun_that_would_not_come_to_its_first_step(study, tmp_path, mo
     entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", InProcess(Progress(stage=stage)), replace(CPU, seconds=41.0))
     assert stages(entries) == ["done", "done"]
 
+    # One that was begun and failed is no first run again.
+    def step(n_tokens):
+        raise RuntimeError("out of luck")
+
+    now[0] = 0.0
+    unlucky = InProcess(Progress(stage=stage, step=step))
+    entries = sweep(study, tmp_path / "2.db", tmp_path / "2", unlucky, replace(CPU, seconds=70.0))
+    assert [(entry.stage, entry.failures) for entry in entries] == [("waiting", 1), ("waiting", 0)]
+
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_interrupt_stops_at_a_checkpoint(study, tmp_path, sign):
@@ -254,8 +263,11 @@ def test_two_sweeps_do_not_share_a_folder_and_share_a_store(study, tmp_path):
             return super().start(job)
 
     slow = Overtaken("done")
-    assert stages(sweep(study, tmp_path / "runs.db", tmp_path / "s", slow, CPU)) == ["done", "done"]
+    entries = sweep(study, tmp_path / "runs.db", tmp_path / "s", slow, CPU)
+    assert stages(entries) == ["done", "done"]
     assert len(slow.jobs) == 1
+    with Store.open(tmp_path / "runs.db") as store:
+        assert [entry.loss for entry in entries] == [store.find(entry.run.recipe.hash).loss for entry in entries]
     assert kept_in(tmp_path / "runs.db") == expected_of(study)
 
 

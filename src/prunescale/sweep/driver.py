@@ -97,7 +97,7 @@ def sweep(
         for entry in waiting:  # what earlier sweeps have come to does not count
             entry.stage, entry.failures, entry.reason = "waiting", 0, ""
 
-        n_wanted = len(waiting)
+        begun: list[Entry] = []
 
         def under_way() -> list[Entry]:
             return [entry for entry in entries if entry.pending]
@@ -109,16 +109,16 @@ def sweep(
 
         def is_too_late() -> bool:
             """A run that is begun now would be stopped before its first step; while it compiles it cannot be. The first is begun anyway."""
-            is_first = len(waiting) == n_wanted
-            return common.should_stop or (until is not None and not is_first and time.time() + max(to_begin) >= until)
+            return common.should_stop or (until is not None and bool(begun) and time.time() + max(to_begin) >= until)
 
         def filled() -> None:
             while waiting and len(under_way()) < engine.n_slots and not is_too_late():
                 entry = waiting.pop(0)
-                if runs.find(entry.run.recipe.hash):  # by another sweep, meanwhile
-                    entry.stage = "done"
+                if found := runs.find(entry.run.recipe.hash):  # by another sweep, meanwhile
+                    entry.stage, entry.loss = "done", found.loss
                     continue
                 entry.stage = "running"
+                begun.append(entry)
                 look(entries)
                 try:
                     entry.pending = engine.start(job_of(entry))
