@@ -203,7 +203,7 @@ def missed(audited: Audits, runs: Sequence[Run]) -> str:
     return (
         "**Along a single curve** at the constant rate, the excess of the last fifth of its checkpoints, three times the tokens seen, is missed by "
         f"{last[0]} (depth and width) by the law of many runs, by {last[1]} by a power law fitted to that curve, by {last[2]} by the law carried on from the curve's last point "
-        f"(`prunescale plan --measured`), and by {last[3]} by a power law through its last three points: curves bend, each in its own way, and over the control of the same order "
+        f"(`prunescale plan --measured`), and by {last[3]} by a power law through its last three points (`prunescale plan --run`): curves bend, each in its own way, and over the control of the same order "
         f"of the data there is hardly any noise. To ten times the tokens these are {ten[0]}, {ten[1]}, {ten[2]} and {ten[3]}.\n\n"
         f"**Missed, and why.** Depth is predicted worse than width: which blocks go decides as much as how many{of_bases}. The excess of 2:4 "
         f"grows less with the size than it falls with the tokens, so that one exponent for both errs at the largest size: {two_four}. [Which targets "

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     metavar="TOKENS LOSS",
     help="The last loss of a run under way: the law is carried on from there.",
 )
+@click.option(
+    "--run",
+    metavar="RUN",
+    help="The name of a run, or the beginning of its id, in the store or the exported runs that are given in the place of FIT: it is "
+    "carried on by the end of its own curve.",
+)
 @click.option("--tokens", type=options.COUNT, help="Say the loss after this many tokens too.")
 @click.option(
     "--compute",
@@ -62,6 +68,7 @@ def plan(
     min_gain: float,
     tokens_per_second: float | None,
     measured: tuple[int, float] | None,
+    run: str | None,
     tokens: int | None,
     compute: float | None,
     rate: float | None,
@@ -73,13 +80,26 @@ def plan(
 ) -> None:
     """Say how many tokens are worth their cost, by a fit that `prunescale fit --out` wrote, or by one that comes with prunescale:
     embedded:depth, embedded:width, embedded:2:4-magnitude, embedded:2:4-sparsegpt; with -floor
-    behind (embedded:depth-floor) by a law that is nearer on tokens, between the sizes that were run."""
+    behind (embedded:depth-floor) by a law that is nearer on tokens, between the sizes that were run. Or, with --run, by the
+    end of a run's own curve."""
     from prunescale.cli.fit import law_named
+    from prunescale.cli.onward import plan_run, refuse_others
     from prunescale.cli.output import print_checks, print_facts, print_json
     from prunescale.fitting import load_fit, through
     from prunescale.planner import forecast
     from prunescale.planner import plan as plan_budget
 
+    if run:
+        of_laws = {
+            "--law": law,
+            "--rate": rate,
+            "--measured": measured,
+            "--compute": compute,
+            "--tokens-per-second": tokens_per_second,
+        }
+        refuse_others({**of_laws, **{option_of(name): value for name, value in inputs.items()}, "--set": others})
+        plan_run(str(fit_file), run, min_gain, tokens, as_json)
+        return
     found = load_fit(fit_file, law_named(law) if law else None)
     given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate, **dict(others)}.items() if value is not None}
     if measured and compute is not None:

@@ -25,6 +25,7 @@ CODES: dict[str, str] = {
     "left-out": "Points that the fit did not use, by reason.",
     "mixed-phases": "Constant-rate checkpoints and annealed ends are fitted as one. They differ at the same tokens by more than noise.",
     "near-zero": "A constant is not told apart from zero.",
+    "no-control": "A run that is carried on has no control: its excess is over the loss before pruning, which training lowers too.",
     "not-identified": "Constants can change together without changing any prediction for these runs.",
     "plateau": "Huber's objective is the same to rounding over a stretch of constants, and which of them a fit reports is chance.",
     "starts-disagree": "Few of the starts ended at the best optimum found, so a better one may exist.",

@@ -10,6 +10,7 @@ from prunescale.fitting.points import Points
 EXPONENTS = np.geomspace(0.01, 3.0, 300)  # 2 % apart
 FOUR = 4  # points needed for E + B D^-b, which has three constants
 THREE = 3  # points at the end of a curve that say how it falls there
+END = 1.75  # the factor of tokens within which points are of the end
 
 Baseline = Callable[[Points, np.ndarray, str | None], np.ndarray]
 """Points, those held out, and the column that an excess is over: the loss predicted for every point."""
@@ -36,23 +37,35 @@ def power_law_of_each(points: Points, held: np.ndarray, over: str | None) -> np.
     return predicted
 
 
-def power_law_of_last_points(points: Points, held: np.ndarray, over: str | None) -> np.ndarray:
-    """Excess = c D^-b through the last three points seen of each run, b from those by least squares on the logarithms, c from the last;
-    of the loss itself where there is no excess.
+def power_law_of_ends(points: Points, held: np.ndarray, over: str | None) -> np.ndarray:
+    """Excess = c D^-b through the end of what was seen of each run (`end_power_law`); of the loss itself where there is no excess.
 
-    A curve that bends in the logarithms goes on as it ends and not as it was on average. A run with fewer points, or one of them without
-    an excess, goes on at its last value.
+    A curve that bends in the logarithms goes on as it ends and not as it was on average. A run with fewer than three points, or one
+    of its last without an excess, goes on at its last value.
     """
     predicted = last_value(points, held, over)
     bottom = np.zeros(len(points.loss)) if over is None else points.columns[over]
+    n_tokens, excess = points.columns["n_tokens"], points.loss - bottom
     for number in range(points.n_runs):
         here = points.run_index == number
-        last = np.flatnonzero(here & ~held)[-THREE:]
-        n_tokens, excess = points.columns["n_tokens"], points.loss - bottom
-        if len(np.unique(n_tokens[last])) == THREE and np.all(excess[last] > 0):
-            slope = np.polyfit(np.log(n_tokens[last]), np.log(excess[last]), 1)[0]
-            predicted[here & held] = (bottom + excess[last[-1]] * (n_tokens / n_tokens[last[-1]]) ** slope)[here & held]
+        seen = here & ~held
+        if found := end_power_law(n_tokens[seen], excess[seen]):
+            factor, exponent = found
+            predicted[here & held] = (bottom + factor * n_tokens**-exponent)[here & held]
     return predicted
+
+
+def end_power_law(n_tokens: np.ndarray, excess: np.ndarray) -> tuple[float, float] | None:
+    """c and b of c D^-b by least squares on the logarithms of the last three points, or of all within END of the last where those are
+    more: many points close together say little of a slope. None where they are fewer, or one of them has no excess."""
+    order = np.argsort(n_tokens)
+    n_tokens, excess = n_tokens[order], excess[order]
+    last = slice(-max(THREE, int(np.sum(n_tokens >= n_tokens[-1] / END))) if len(n_tokens) else None, None)
+    n_tokens, excess = n_tokens[last], excess[last]
+    if len(np.unique(n_tokens)) < THREE or not np.all(excess > 0):
+        return None
+    slope, offset = np.polyfit(np.log(n_tokens), np.log(excess), 1)
+    return float(np.exp(offset)), float(-slope)
 
 
 def last_value(points: Points, held: np.ndarray, over: str | None) -> np.ndarray:
@@ -68,7 +81,7 @@ def last_value(points: Points, held: np.ndarray, over: str | None) -> np.ndarray
 
 BASELINES: dict[str, Baseline] = {
     "power law of each curve": power_law_of_each,
-    "power law of each end": power_law_of_last_points,
+    "power law of each end": power_law_of_ends,
     "last value carried on": last_value,
 }
 

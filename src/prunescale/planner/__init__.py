@@ -6,6 +6,7 @@ from prunescale.planner.forecast import Forecast, forecast
 from prunescale.planner.gain import loss_at, tokens_worth_doubling, tokens_worth_hour
 from prunescale.planner.improve import Improvement, improvements
 from prunescale.planner.noise import Noise, noise_of
+from prunescale.planner.onward import Onward, onward
 from prunescale.planner.optimum import best_size, best_sparsity
 from prunescale.planner.planned import Planned, crossed
 from prunescale.planner.questions import Question, ask_constant, ask_loss, ask_size, ask_sparsity, ask_tokens
@@ -19,6 +20,7 @@ __all__ = [
     "Forecast",
     "Improvement",
     "Noise",
+    "Onward",
     "Planned",
     "Question",
     "Rehearsal",
@@ -37,6 +39,7 @@ __all__ = [
     "improvements",
     "loss_at",
     "noise_of",
+    "onward",
     "plan",
     "rehearse",
     "tokens_worth_doubling",

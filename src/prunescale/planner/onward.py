@@ -1,0 +1,112 @@
+"""How a run under way goes on, from its own curve alone, and when to stop it.
+
+Curves bend, each in its own way, so that the end of one says more of how it goes on than a law of many runs (studies/p2). How far to
+believe that, the curve tells itself: its later points are told from its earlier ones in the same way.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunescale.errors import FitError
+from prunescale.fitting.curve_alone import end_power_law
+from prunescale.planner.trust import checked_positive
+
+APART = 1.25  # times the tokens from one point at which a curve is tried to the next
+FEWEST = 4  # points: three for the end, and one to try it on
+Z90 = 1.645
+
+
+@dataclass(frozen=True)
+class Onward:
+    """excess = factor D^-exponent, nats per token over whatever it is over, from `n_tokens` on.
+
+    wobble: root mean square of the errors of the exponent with which earlier ends of the curve told its later points, `n_tried` times.
+    """
+
+    n_tokens: float
+    factor: float
+    exponent: float
+    wobble: float
+    n_tried: int
+
+    @property
+    def exponents(self) -> tuple[float, float]:
+        """The 90 % interval of the exponent."""
+        return self.exponent - Z90 * self.wobble, self.exponent + Z90 * self.wobble
+
+    @property
+    def excess(self) -> float:
+        """Of the curve where it ends now."""
+        return self.factor * self.n_tokens**-self.exponent
+
+    def at(self, n_tokens: float) -> float:
+        """The excess after so many tokens."""
+        return self._at(n_tokens, self.exponent)
+
+    def interval_at(self, n_tokens: float) -> tuple[float, float]:
+        """The 90 % interval of it, from nothing at the end of the curve to ever more beyond."""
+        low, high = sorted(self._at(n_tokens, exponent) for exponent in self.exponents)
+        return low, high
+
+    def worth(self, min_gain: float) -> float:
+        """The tokens from which on a doubling lowers the excess by less than `min_gain`; those that it has had where it does so already.
+        Raises FitError for a gain that is not positive."""
+        return self._worth(checked_positive("The least gain", min_gain), self.exponent)
+
+    def worth_interval(self, min_gain: float) -> tuple[float, float]:
+        """The 90 % interval of that."""
+        answers = [self._worth(min_gain, exponent) for exponent in np.linspace(*self.exponents, 101)]
+        return min(answers), max(answers)
+
+    def _at(self, n_tokens: float, exponent: float) -> float:
+        return self.excess * (n_tokens / self.n_tokens) ** -exponent
+
+    def _worth(self, min_gain: float, exponent: float) -> float:
+        gain = self.excess * (1 - 2.0**-exponent)  # of the next doubling
+        if gain <= min_gain:
+            return self.n_tokens
+        return self.n_tokens * float((gain / min_gain) ** (1 / exponent))
+
+
+def onward(n_tokens: np.ndarray, excess: np.ndarray) -> Onward:
+    """How a curve goes on: tokens and excess of its points at the constant learning rate, at least four. Raises FitError for fewer, and
+    for an end without an excess."""
+    order = np.argsort(n_tokens)
+    n_tokens, excess = np.asarray(n_tokens, dtype=float)[order], np.asarray(excess, dtype=float)[order]
+    if len(n_tokens) < FEWEST:
+        raise FitError(
+            f"The run has {len(n_tokens)} points at the constant rate with an excess known, and {FEWEST} are needed: measure more often."
+        )
+    found = end_power_law(n_tokens, excess)
+    if found is None:
+        raise FitError("The end of the run has no excess: there is nothing left to win back by this measure.")
+    factor, exponent = found
+    errors = tried(n_tokens, excess)
+    if not len(errors):
+        raise FitError("The run has too few points before its end to try how far its end can be believed: measure more often.")
+    return Onward(float(n_tokens[-1]), factor, exponent, float(np.sqrt(np.mean(errors**2))), len(errors))
+
+
+def tried(n_tokens: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """The errors of the exponent with which each earlier end of a curve tells its later points: what it should have been to meet a point,
+    less what it was."""
+    places = spaced(n_tokens)
+    errors = []
+    for last in places:
+        found = end_power_law(n_tokens[: last + 1], excess[: last + 1])
+        for later in places[places > last]:
+            if found and excess[later] > 0:
+                factor, exponent = found
+                told = factor * n_tokens[later] ** -exponent
+                errors.append(np.log(told / excess[later]) / np.log(n_tokens[later] / n_tokens[last]))
+    return np.array(errors)
+
+
+def spaced(n_tokens: np.ndarray) -> np.ndarray:
+    """Which points lie APART, from the last backwards."""
+    kept: list[int] = []
+    for place in range(len(n_tokens) - 1, -1, -1):
+        if not kept or n_tokens[place] * APART <= n_tokens[kept[-1]]:
+            kept.append(place)
+    return np.array(kept[::-1])
