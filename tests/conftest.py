@@ -1,11 +1,17 @@
 """Tiny models, tokenizers and checkpoints, made from a configuration and a seed; and the record of a run."""
 
 import os
+import signal
 import subprocess
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may reach the network
 os.environ["PRUNESCALE_CACHE"] = tempfile.mkdtemp(prefix="prunescale-tests-")  # and none leaves tokens in the cache of a person
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a script: what tests start would not hear an interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
