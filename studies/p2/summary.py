@@ -78,7 +78,7 @@ def state(runs: Sequence[Run]) -> str:
     known = {run.recipe_hash for run in runs}
     made = {part: (sum(hash in known for hash in labels(part)), len(labels(part))) for part in PARTS}
     wanted = {hash for part in PARTS for hash in labels(part)}
-    lacking = [f"{PARTS[part]} ({n} of {all_of_it})" for part, (n, all_of_it) in made.items() if n < all_of_it]
+    lacking = [f"{PARTS[part]} ({all_of_it - n})" for part, (n, all_of_it) in made.items() if n < all_of_it]
     to_come = f" To come: {', '.join(lacking)}." if lacking else ""
     return (
         f"**State: {len(wanted & known)} of {len(wanted)} recipes are run.**{to_come} The runs come with prunescale: `prunescale fit embedded:p2 --method width-activation`, "
