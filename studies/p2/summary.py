@@ -1,13 +1,13 @@
 """The part of this study's README that tells what came out: its sentences with the figures of the runs in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
 from studies.p2 import variants
-from studies.p2.answers import LAST, METHODS, asked, control_of, controls, ends, foretold, seed
-from studies.p2.decisions import MIN_GAIN, to_late_tokens
+from studies.p2.answers import LAST, METHODS, OURS, asked, control_of, controls, ends, foretold, seed
+from studies.p2.decisions import MIN_GAIN, PILOT_TOKENS, from_few_runs, from_few_tokens, to_late_tokens
 from studies.p2.planned import labels
 from studies.p2.summary_variants import left_out
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
@@ -46,6 +46,7 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
         "## Better laws",
         law(runs, audited, fits),
         tested(runs),
+        how_little(runs),
         missed(audited, [*runs, *others]),
         left_out([*runs, *others]),
     ]
@@ -185,6 +186,36 @@ def tested(runs: Sequence[Run]) -> str:
         f"forms, so the table flatters it; its fits are registered too, and its test are the runs to come ({other} so far). It tells late tokens and what more of them gain better, between sizes that were run; "
         "the first tells sizes beyond those better, and is what `prunescale fit` takes where each pruned run has a control, and P2 where one has none."
     )
+
+
+def how_little(runs: Sequence[Run]) -> str:
+    """From how few tokens and runs the laws say what comes."""
+    errors, factors, small = {}, {}, {}
+    for method in ("depth", "width"):
+        question = asked(runs, method)
+        for most, found in from_few_tokens(question):
+            for each in found:
+                errors[method, most, each.law], factors[method, most, each.law] = each.error, each.factor
+        for what, _, found in from_few_runs(question):
+            small.update({(method, what, each.law): each.error for each in found})
+
+    def both(of: Mapping[tuple[str, object, str], float | None], what: object, law: str, text: Callable[[float], str]) -> str:
+        return " and ".join(
+            "-" if (value := of.get((method, what, law))) is None else text(value) for method in ("depth", "width")
+        )
+
+    few, some = PILOT_TOKENS[0], PILOT_TOKENS[-2]
+    first, second = OURS
+    return (
+        f"**How little suffices.** Fitted to the first {short(few)} of the 60M tokens of all runs, tokens per parameter misses the excess in the end by {both(errors, few, first, share)} (depth and width), and the law with a "
+        f"floor by {both(errors, few, second, share)}; to {short(some)}, the one by {both(errors, some, first, share)} and the other by {both(errors, some, second, share)}. Fitted to the two smallest sizes alone, all tokens and rates, the first misses the three larger ones by "
+        f"{both(small, '2 smallest sizes', first, share)}. The tokens worth spending need longer curves: the law with a floor is off by {both(factors, few, second, '{:.2f}'.format)} times from {short(few)}, and by {both(factors, some, second, '{:.2f}'.format)} times from {short(some)}. "
+        "[All of it](results.md#decisions)."
+    )
+
+
+def share(value: float) -> str:
+    return percent(value, 0)
 
 
 def missed(audited: Audits, runs: Sequence[Run]) -> str:
