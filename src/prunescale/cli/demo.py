@@ -21,10 +21,8 @@ RATES = {"0.4m": (0.25, 0.5), "1m": (0.25, 0.5), "2.7m": (0.25, 0.375)}
 TOKENS, MIN_TOKENS = 131_072, 16_384  # of a run; from which on the law is fitted, the warm-up behind
 BATCH_TOKENS, WARMUP_TOKENS, HELD_OUT_TOKENS = 2048, 8192, 16_384
 LEARNING_RATES = {"0.4m": 7e-4, "1m": 4.7e-4, "2.7m": 2.8e-4}  # 0.045 over the width
-PLANNED_BY, PLANNED = (
-    "embedded:width-floor",
-    {"n_params_before": 30e6, "pruning_rate": 0.3, "loss_control": 2.36},
-)  # none of the runs of that fit
+PLANNED_BY = "embedded:width-floor"
+PLANNED = {"n_params_before": 30e6, "pruning_rate": 0.3, "loss_control": 2.36}  # between the runs of that fit
 MIN_GAIN = 0.02  # nats per doubling: what more training must bring to be worth it
 
 
