@@ -12,12 +12,17 @@ from prunescale.errors import FitError
 from prunescale.fitting import Audit, Fit, audit, bootstrap, fit, load_fit, predictive_interval
 from prunescale.fitting.points import scale
 from prunescale.laws import LAWS, Law
+from prunescale.models import shape_of_recipe
 from prunescale.runs import Run
 from prunescale.runs.control import with_control
 from prunescale.runs.table import columns
+from prunescale.sweep import Study
+from studies.p2.planned import FOLDER
 
 Columns = dict[str, np.ndarray]
 REGISTERED = Path(__file__).parent / "registered"
+VOCABULARY = 8192
+"""Entries of the tokenizer, which does not count among a size's parameters."""
 
 METHODS = {
     "depth": "block-influence",
@@ -172,3 +177,29 @@ def foretold(runs: Sequence[Run], method: str, law: str) -> list[Foretold]:
         name = next(run.name for run in runs if run.id == id)
         answers.append(Foretold(name, ends[0], (ends[1], ends[2]), ends[3], error))
     return sorted(answers, key=lambda each: each.name)
+
+
+def to_come(runs: Sequence[Run], method: str, law: str) -> list[tuple[str, float, tuple[float, float]]]:
+    """Runs of the size above the family that are not there yet: name, excess after all tokens at the constant rate as the registered fit
+    of a law says, and its 90 % interval."""
+    found = load_fit(REGISTERED / law / f"{method}.json")
+    run = {each.recipe_hash for each in runs}
+    (base,) = Study.from_toml(FOLDER / "base-large.toml").runs
+    assert base.recipe.model
+    size = shape_of_recipe(base.recipe.model, VOCABULARY).n_params_non_embedding
+    answers = []
+    for planned in Study.from_toml(FOLDER / "curves-large.toml").runs:
+        prune = planned.recipe.prune
+        if prune is None or prune.method != METHODS[method] or planned.recipe.hash in run:
+            continue
+        at = {
+            "run": planned.label,
+            "n_params_before": float(size),
+            "n_tokens": float(LAST),
+            "pruning_rate": prune.rate,
+            "loss_control": 0.0,
+        }
+        there = {name: np.array([value]) for name, value in at.items()}
+        low, high = predictive_interval(found, there)
+        answers.append((planned.label, float(found.predict(there)[0]), (float(low[0]), float(high[0]))))
+    return answers

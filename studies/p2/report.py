@@ -13,7 +13,21 @@ from prunescale.fitting import Audit, AuditRow, Fit, save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures, report_variants
-from studies.p2.answers import HELD_OUT, LAST, METHODS, OURS, Asked, asked, control_of, ends, fits, foretold, held_out, seed
+from studies.p2.answers import (
+    HELD_OUT,
+    LAST,
+    METHODS,
+    OURS,
+    Asked,
+    asked,
+    control_of,
+    ends,
+    fits,
+    foretold,
+    held_out,
+    seed,
+    to_come,
+)
 from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
 from studies.p2.summary import into, summary
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
@@ -194,8 +208,14 @@ def foretold_table(runs: Sequence[Run]) -> str:
         for method in ("depth", "width")
         for each in foretold(runs, method, law)
     ]
+    lines += [
+        [name, law, f"{predicted:.4f} ({low:.4f} to {high:.4f})", "not run yet", "-", "-"]
+        for law in OURS
+        for method in ("depth", "width")
+        for name, predicted, (low, high) in to_come(runs, method, law)
+    ]
     if not lines:
-        return "There is no other run yet."
+        return "There is no other run."
     return (
         "The fits of our laws to the runs on which they were chosen are kept in registered/ (tokens-per-parameter: to what there was of "
         "curves.toml, control-floor: to all of it). What they say of the other runs, in nats over the control after 60M tokens, and the "

@@ -183,7 +183,7 @@ def tested(runs: Sequence[Run]) -> str:
     return (
         "The first was chosen on 43 of these runs after 29 forms under three objectives each, and its fits to those are kept in `registered/`: every other run is a test of them, "
         f"{len(later)} so far, {inside} of them inside the 90 % interval in the end, with a mean error of the excess of {error} along their curves. The second was chosen on all of them, after twelve more "
-        f"forms, so the table flatters it; its fits are registered too, and its test are the runs to come ({other} so far). It tells late tokens and what more of them gain better, between sizes that were run; "
+        f"forms, so the table flatters it; its fits are registered too, and its test are the runs to come ({other} so far; [what both say of those](results.md#foretold)). It tells late tokens and what more of them gain better, between sizes that were run; "
         "the first tells sizes beyond those better, and is what `prunescale fit` takes where each pruned run has a control, and P2 where one has none."
     )
 

@@ -12,7 +12,7 @@ from prunescale.fitting import load_fit
 from prunescale.laws import TokensPerParameterLaw
 from prunescale.runs import Point, read_runs
 from prunescale.sweep import Study
-from studies.p2.answers import METHODS, OURS, REGISTERED, asked, control_of, foretold
+from studies.p2.answers import METHODS, OURS, REGISTERED, asked, control_of, foretold, to_come
 from studies.p2.decisions import LAST, MIN_TOKENS, from_few_runs, from_few_tokens, held_out_decisions, of_another, worth
 from studies.p2.trends import curves, over_rates, over_sizes, slope
 from tests.conftest import RUN
@@ -133,3 +133,17 @@ def test_what_was_foretold_was_foretold_before(method, law):
     for each in found:
         assert hashes[each.name] not in recipes
         assert each.interval[0] < each.predicted < each.interval[1]
+
+
+@pytest.mark.parametrize("law", OURS)
+def test_runs_to_come_are_foretold_until_they_are_there(law):
+    large = [run for run in Study.from_toml(FOLDER / "curves-large.toml").runs if run.recipe.prune]
+    found = to_come([], "width", law)
+    assert [name for name, _, _ in found] == ["d960, width 0.5", "d960, width 0.25"]
+    for _, predicted, (low, high) in found:
+        assert 0 < low < predicted < high < 2 * low
+    half, quarter = (predicted for _, predicted, _ in found)
+    assert half / quarter == pytest.approx(
+        3 ** {"tokens-per-parameter": 1.07, "control-floor": 1.06}[law], rel=0.01
+    )  # odds of 1 and 1/3
+    assert to_come([replace(RUN, recipe_hash=run.recipe.hash) for run in large], "width", law) == []
