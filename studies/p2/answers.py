@@ -183,14 +183,14 @@ def to_come(runs: Sequence[Run], method: str, law: str) -> list[tuple[str, float
     """Runs of the size above the family that are not there yet: name, excess after all tokens at the constant rate as the registered fit
     of a law says, and its 90 % interval."""
     found = load_fit(REGISTERED / law / f"{method}.json")
-    run = {each.recipe_hash for each in runs}
+    there = {run.recipe_hash for run in runs}
     (base,) = Study.from_toml(FOLDER / "base-large.toml").runs
     assert base.recipe.model
     size = shape_of_recipe(base.recipe.model, VOCABULARY).n_params_non_embedding
     answers = []
     for planned in Study.from_toml(FOLDER / "curves-large.toml").runs:
         prune = planned.recipe.prune
-        if prune is None or prune.method != METHODS[method] or planned.recipe.hash in run:
+        if prune is None or prune.method != METHODS[method] or planned.recipe.hash in there:
             continue
         at = {
             "run": planned.label,
@@ -199,7 +199,7 @@ def to_come(runs: Sequence[Run], method: str, law: str) -> list[tuple[str, float
             "pruning_rate": prune.rate,
             "loss_control": 0.0,
         }
-        there = {name: np.array([value]) for name, value in at.items()}
-        low, high = predictive_interval(found, there)
-        answers.append((planned.label, float(found.predict(there)[0]), (float(low[0]), float(high[0]))))
+        point = {name: np.array([value]) for name, value in at.items()}
+        low, high = predictive_interval(found, point)
+        answers.append((planned.label, float(found.predict(point)[0]), (float(low[0]), float(high[0]))))
     return answers

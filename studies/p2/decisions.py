@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prunescale.errors import FitError
-from prunescale.fitting import HOLDOUTS, Fit
+from prunescale.fitting import HOLDOUTS, Fit, Points, select
 from prunescale.fitting.points import scale
-from studies.p2.answers import LAST, MIN_TOKENS, OURS, Asked, Columns, fits
+from prunescale.laws import LAWS
+from studies.p2.answers import HOW, LAST, MIN_TOKENS, OURS, Asked, Columns, fits
 
 MIN_GAIN = 0.02
 COMPARED = ("p2", "p2-control", *OURS)
@@ -66,6 +67,11 @@ def usable(question: Asked) -> Asked:
     return replace(question, table={name: column[order] for name, column in table.items()})
 
 
+def points_of(question: Asked) -> Points:
+    """The points of a usable question, in the order of its table, as hold-outs take them."""
+    return select(LAWS[OURS[0]], question.table, phases=question.phases, **HOW)
+
+
 def fitted(question: Asked, seen: np.ndarray) -> list[Fit]:
     """The laws that are compared, fitted to some of a question's points; those that can be."""
     part = replace(question, table={name: column[seen] for name, column in question.table.items()})
@@ -85,11 +91,8 @@ def to_late_tokens(question: Asked) -> list[Decision]:
     """All runs, each without the last fifth of its points."""
     question = usable(question)
     table = question.table
-    seen = np.ones(len(table["run"]), dtype=bool)
-    for run in np.unique(table["run"]):
-        points = np.flatnonzero(table["run"] == run)
-        seen[points[len(points) - len(points) // 5 :]] = False
-    return [decided(found, table, list(np.unique(table["run"]))) for found in fitted(question, seen)]
+    (held,) = HOLDOUTS["checkpoints"](points_of(question))
+    return [decided(found, table, list(np.unique(table["run"]))) for found in fitted(question, ~held)]
 
 
 def from_few_runs(question: Asked) -> Iterator[tuple[str, int, list[Decision]]]:
@@ -111,7 +114,7 @@ def held_out_decisions(question: Asked) -> Iterator[tuple[str, list[Decision]]]:
     """The hold-outs of whole runs."""
     question = usable(question)
     table = question.table
-    points = fitted(question, np.ones(len(table["run"]), dtype=bool))[-1].points  # in the order in which hold-outs are asked
+    points = points_of(question)
     for name in ("size", "rate", "size-and-rate"):
         try:
             (held,) = HOLDOUTS[name](points)
@@ -126,3 +129,23 @@ def of_another(question: Asked, other: Asked) -> list[Decision]:
     question, table = usable(question), usable(other).table
     everything = np.ones(len(question.table["run"]), dtype=bool)
     return [decided(found, table, list(np.unique(table["run"]))) for found in fitted(question, everything)]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All that is decided of one method: from few tokens by the most of them, without the last fifth, from few runs by which and how many,
+    and by hold-outs of whole runs."""
+
+    few_tokens: list[tuple[int, list[Decision]]]
+    late: list[Decision]
+    few_runs: list[tuple[str, int, list[Decision]]]
+    held_out: list[tuple[str, list[Decision]]]
+
+    @classmethod
+    def of(cls, question: Asked) -> "Decisions":
+        return cls(
+            list(from_few_tokens(question)),
+            to_late_tokens(question),
+            list(from_few_runs(question)),
+            list(held_out_decisions(question)),
+        )

@@ -5,6 +5,7 @@ python -m studies.p2.report     writes results.md and its figures beside it, and
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from prunescale import embedded
@@ -28,7 +29,7 @@ from studies.p2.answers import (
     seed,
     to_come,
 )
-from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, from_few_runs, from_few_tokens, held_out_decisions, of_another
+from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, Decisions, of_another
 from studies.p2.summary import into, summary
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
 from studies.published.markdown import constant, percent, table
@@ -51,15 +52,21 @@ class Judged:
     fits: list[dict[str, Fit | str]]
     audits: list[Audit]
 
-    def at_constant_rate(self, law: str = "tokens-per-parameter") -> tuple[dict[str, Audit], dict[str, Fit]]:
-        """By method: the audits, and the fits of a law."""
-        audits, of_law = {}, {}
-        for question, found, audit in zip(self.questions, self.fits, self.audits, strict=True):
-            if question.phases == ("constant",):
-                audits[question.method] = audit
-                if isinstance(each := found[law], Fit):
-                    of_law[question.method] = each
-        return audits, of_law
+    @property
+    def at_constant_rate(self) -> dict[str, int]:
+        """Where each method's question at the constant rate is."""
+        return {question.method: place for place, question in enumerate(self.questions) if question.phases == ("constant",)}
+
+    def fits_of(self, law: str) -> dict[str, Fit]:
+        """Those of a law by method, at the constant rate, where it can be fitted."""
+        found = {method: self.fits[place][law] for method, place in self.at_constant_rate.items()}
+        return {method: each for method, each in found.items() if isinstance(each, Fit)}
+
+    @cached_property
+    def decisions(self) -> dict[str, Decisions]:
+        """By method, of the two that have several rates."""
+        places = self.at_constant_rate
+        return {method: Decisions.of(self.questions[places[method]]) for method in ("depth", "width") if method in places}
 
 
 def judged(runs: Sequence[Run], n: int = 200) -> Judged:
@@ -84,7 +91,7 @@ def sections(runs: Sequence[Run], found: Judged) -> Iterator[str]:
     yield "## Finished models\n\n" + ends_table(runs)
     yield "## Trends\n\n" + trends(curves(runs))
     yield "## Foretold\n\n" + foretold_table(runs)
-    yield "## Decisions\n\n" + decisions(runs)
+    yield "## Decisions\n\n" + decisions(found)
     yield "## Targets\n\n" + targets(found)
     for question, of_laws, audit in zip(found.questions, found.fits, found.audits, strict=True):
         title = f"## {question.method[0].upper()}{question.method[1:]}, {question.phases[0]}"
@@ -224,26 +231,22 @@ def foretold_table(runs: Sequence[Run]) -> str:
     )
 
 
-def decisions(runs: Sequence[Run]) -> str:
+def decisions(judged: Judged) -> str:
     """Errors of the excess after all tokens and of the recommended tokens, of what a fit had not seen."""
     head = [f"{law}, {what}" for law in COMPARED for what in ("excess", "tokens")]
     texts = [
         "Of runs that a fit had not seen, or not to the end: the mean error of the excess after 60M tokens, and the factor by which it is "
         f"off in the tokens from which on a doubling gains less than {MIN_GAIN:g} nats, over as many runs as that was measured of."
     ]
-    there = [method for method in ("depth", "width") if any(run.pruning_method == METHODS[method] for run in runs)]
-    for method in there:
-        question = asked(runs, method)
-        lines = [
-            [f"all runs to {short(most)} tokens", str(found[0].n_runs), *cells(found)]
-            for most, found in from_few_tokens(question)
-        ]
-        lines += [[what, str(n), *cells(found)] for what, n, found in from_few_runs(question)]
+    questions = {method: judged.questions[judged.at_constant_rate[method]] for method in judged.decisions}
+    for method, decided in judged.decisions.items():
+        lines = [[f"all runs to {short(most)} tokens", str(found[0].n_runs), *cells(found)] for most, found in decided.few_tokens]
+        lines += [[what, str(n), *cells(found)] for what, n, found in decided.few_runs]
         held = {"size": "all but the largest size", "rate": "all but the highest rate", "size-and-rate": "neither of these"}
-        lines += [[held[name], "-", *cells(found)] for name, found in held_out_decisions(question)]
-        for other in there:
+        lines += [[held[name], "-", *cells(found)] for name, found in decided.held_out]
+        for other, question in questions.items():
             if other != method:
-                lines.append([f"the runs of {other}", "-", *cells(of_another(asked(runs, other), question))])
+                lines.append([f"the runs of {other}", "-", *cells(of_another(question, questions[method]))])
         texts.append(f"{method[0].upper()}{method[1:]}, constant rate:\n\n" + table(["fitted to", "runs", *head], lines))
     return "\n\n".join(texts)
 
@@ -358,14 +361,14 @@ def file_name(method: str) -> str:
 def main() -> None:
     runs, variants, page = read_runs("embedded:p2"), read_runs("embedded:p2-variants"), HERE / "README.md"
     found = judged(runs)
-    audits, of_law = found.at_constant_rate()
     (HERE / "results.md").write_text(results(runs, found, variants), encoding="utf-8")
-    page.write_text(into(page.read_text(encoding="utf-8"), summary(runs, variants, audits, of_law)), encoding="utf-8")
+    audits = {method: found.audits[place] for method, place in found.at_constant_rate.items()}
+    text = summary(runs, variants, audits, found.fits_of("tokens-per-parameter"), found.decisions)
+    page.write_text(into(page.read_text(encoding="utf-8"), text), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
-    for method, each in of_law.items():
-        save_fit(each, FITS / f"{file_name(method)}.json")
-    for method, each in found.at_constant_rate("control-floor")[1].items():
-        save_fit(each, FITS / f"{file_name(method)}-floor.json")
+    for law, behind in (("tokens-per-parameter", ""), ("control-floor", "-floor")):
+        for method, each in found.fits_of(law).items():
+            save_fit(each, FITS / f"{file_name(method)}{behind}.json")
     for name, figure in figures.all_of(runs, variants).items():
         save_png(figure, HERE / f"{name}.png")
 

@@ -6,8 +6,8 @@ from prunescale.amounts import short
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
 from studies.p2 import variants
-from studies.p2.answers import LAST, METHODS, OURS, asked, control_of, controls, ends, foretold, seed
-from studies.p2.decisions import MIN_GAIN, PILOT_TOKENS, from_few_runs, from_few_tokens, to_late_tokens
+from studies.p2.answers import LAST, METHODS, OURS, control_of, controls, ends, foretold, seed
+from studies.p2.decisions import MIN_GAIN, PILOT_TOKENS, Decisions
 from studies.p2.planned import labels
 from studies.p2.summary_variants import left_out
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
@@ -34,7 +34,7 @@ def into(readme: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n\n{rest[rest.index(END) :]}"
 
 
-def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: Fits) -> str:
+def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: Fits, decided: Mapping[str, Decisions]) -> str:
     """What came out, in sections. others: the variants of the family's runs."""
     found = curves(runs)
     sentences = (floor(runs, audited), sizes(found), rates(found, fits), methods(runs))
@@ -44,9 +44,9 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
         "## What is seen",
         "\n".join(f"- {sentence}" for sentence in sentences),
         "## Better laws",
-        law(runs, audited, fits),
+        law(audited, fits, decided),
         tested(runs),
-        how_little(runs),
+        how_little(decided),
         missed(audited, [*runs, *others]),
         left_out([*runs, *others]),
     ]
@@ -152,14 +152,14 @@ def methods(runs: Sequence[Run]) -> str:
     return f"**One half gone** costs, in nats over the control after 60M tokens, annealed, at {short(largest)}: {said}."
 
 
-def law(runs: Sequence[Run], audited: Audits, fits: Fits) -> str:
+def law(audited: Audits, fits: Fits, decided: Mapping[str, Decisions]) -> str:
     constants = "; ".join(
         f"{method}: " + ", ".join(f"{name} = {value:.2f}" for name, value in fits[method].law.constants().items())
         for method in ("depth", "width")
     )
     both = [(method, name) for method in ("depth", "width") for name in SHORT]
     lines = [[meaning, *(excess(audited[method], holdout, name) for method, name in both)] for holdout, meaning in HELD.items()]
-    factors = {method: {each.law: each.factor for each in to_late_tokens(asked(runs, method))} for method in ("depth", "width")}
+    factors = {method: {each.law: each.factor for each in decided[method].late} for method in ("depth", "width")}
     inside = ["of these, inside the 90 % interval", *(covered(audited[method], "checkpoints", name) for method, name in both)]
     off = [
         "recommended tokens, off by a factor",
@@ -188,15 +188,14 @@ def tested(runs: Sequence[Run]) -> str:
     )
 
 
-def how_little(runs: Sequence[Run]) -> str:
+def how_little(decided: Mapping[str, Decisions]) -> str:
     """From how few tokens and runs the laws say what comes."""
     errors, factors, small = {}, {}, {}
-    for method in ("depth", "width"):
-        question = asked(runs, method)
-        for most, found in from_few_tokens(question):
+    for method, of_method in decided.items():
+        for most, found in of_method.few_tokens:
             for each in found:
                 errors[method, most, each.law], factors[method, most, each.law] = each.error, each.factor
-        for what, _, found in from_few_runs(question):
+        for what, _, found in of_method.few_runs:
             small.update({(method, what, each.law): each.error for each in found})
 
     def both(of: Mapping[tuple[str, object, str], float | None], what: object, law: str, text: Callable[[float], str]) -> str:

@@ -55,14 +55,15 @@ def demo(folder: Path, as_json: bool) -> None:
     # Two sizes give two equations for the floor, and it has three constants: the one that no size changes is left out.
     found = bootstrap(fit(P2Law, seen, fixed={"E": 0.0}, min_tokens=MIN_TOKENS))
     save_fit(found, folder / "fit.json")
-    budget = plan(load_fit(PLANNED_BY), PLANNED, MIN_GAIN, profiled=True)
+    of_gpus = load_fit(PLANNED_BY)
+    budget = plan(of_gpus, PLANNED, MIN_GAIN, profiled=True)
     everything = [run for runs in done.values() for run in runs]
     curves = recovery_curves(found, everything, fitted=[run.id for name in SMALLER for run in done[name]])
     save_png(recovery_figure(curves), folder / "recovery.png")
     if as_json:
         print_json(answer(found, done, budget, folder))
     else:
-        show(found, done, budget, folder)
+        show(found, done, of_gpus, budget, folder)
 
 
 def refuse_if_incomplete() -> None:
@@ -157,13 +158,12 @@ def answer(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder:
     }
 
 
-def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: Path) -> None:
-    """What the demo found, for people."""
+def show(found: "Fit", done: "dict[str, list[Run]]", of_gpus: "Fit", budget: "Budget", folder: Path) -> None:
+    """What the demo found, for people. of_gpus: what the budget is by."""
     from prunescale.amounts import short
     from prunescale.cli.fit import percent
     from prunescale.cli.output import print_checks, print_facts, print_table
     from prunescale.cli.plan import basis, summary
-    from prunescale.fitting import load_fit
 
     constants = ", ".join(f"{name} = {value:.3g}" for name, value in found.law.constants().items())
     rests_on = f"{found.n_points} points of {found.n_runs} runs, objective {found.objective}"
@@ -190,7 +190,7 @@ def show(found: "Fit", done: "dict[str, list[Run]]", budget: "Budget", folder: P
     click.echo()
     size, rate = short(PLANNED["n_params_before"]), f"{100 * PLANNED['pruning_rate']:g} %"
     click.secho(f"A model of {size} parameters, its feed-forward narrowed by {rate} of them: from measured GPU runs", bold=True)
-    print_facts({**summary(budget, None), "By": basis(load_fit(PLANNED_BY))})
+    print_facts({**summary(budget, None), "By": basis(of_gpus)})
     print_checks(budget.checks)
     click.echo()
     store = folder / "runs.db"

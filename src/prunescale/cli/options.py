@@ -24,7 +24,8 @@ device = click.option(
 law = click.option(
     "--law",
     help="A law by its name (prunescale laws lists them), or your own as FILE.py:FUNCTION. "
-    "[default: tokens-per-parameter where all pruned runs have a control, and p2 where not]",
+    "[default: tokens-per-parameter, with --weighting excess if nothing else is said, where all pruned runs have a control, "
+    "and p2 where not]",
 )
 
 
@@ -117,7 +118,7 @@ def points(command: Any) -> Any:
                 "--weighting",
                 type=click.Choice(WEIGHTINGS),
                 help="What has equal weight: runs, points, or runs whose points count by their error as a share of the excess. "
-                "[default: runs; where the law is left out too and is of the excess over a control, excess]",
+                "[default: runs]",
             ),
         )
     ):

@@ -58,9 +58,8 @@ def power_law_of_ends(points: Points, held: np.ndarray, over: str | None) -> np.
 def end_power_law(n_tokens: np.ndarray, excess: np.ndarray) -> tuple[float, float] | None:
     """c and b of c D^-b by least squares on the logarithms of the last three points, or of all within END of the last where those are
     more: many points close together say little of a slope. None where they are fewer, or one of them has no excess."""
-    order = np.argsort(n_tokens)
-    n_tokens, excess = n_tokens[order], excess[order]
-    last = slice(-max(THREE, int(np.sum(n_tokens >= n_tokens[-1] / END))) if len(n_tokens) else None, None)
+    n_end = max(THREE, int(np.sum(n_tokens >= np.max(n_tokens, initial=0.0) / END)))
+    last = np.argsort(n_tokens)[-n_end:]
     n_tokens, excess = n_tokens[last], excess[last]
     if len(np.unique(n_tokens)) < THREE or not np.all(excess > 0):
         return None
