@@ -140,28 +140,16 @@ def at_equal_speed(runs: Sequence[Run]) -> str:
         each = speed.faster(runs, found)
         if not each:
             continue
-        kinds = list(dict.fromkeys((one.what, one.batch_size) for one in each))
-        of_kind = {kind: {one.way: one for one in each if (one.what, one.batch_size) == kind} for kind in kinds}
+        kinds = speed.by_kind(each)
         ways = list(dict.fromkeys(one.way for one in each))
-        of_methods = {
-            kind: {method: [one for way, one in some.items() if way.startswith(method)] for method in ("depth", "width")}
-            for kind, some in of_kind.items()
-        }
-        equal = [
-            [
-                f"{what}, {batch} at a time",
-                *(nats(speed.at_speed(some[method], wanted)) for wanted in speed.WANTED for method in some),
-            ]
-            for (what, batch), some in of_methods.items()
-        ]
-        times = [
-            [f"{what}, {batch} at a time", *(f"{some[way].speed:.2f}" for way in ways)] for (what, batch), some in of_kind.items()
-        ]
+        pairs = [(method, wanted) for wanted in speed.WANTED for method in ("depth", "width")]
+        times = [[kind, *(f"{some[way].speed:.2f}" for way in ways)] for kind, some in kinds.items()]
+        equal = [[kind, *(nats(speed.cost(some, *pair)) for pair in pairs)] for kind, some in kinds.items()]
         costs = ", ".join(f"{way} {next(one.excess for one in each if one.way == way):.3f}" for way in ways)
         texts.append(
             f"{found['device']}, {found['date']}, torch {found['torch']}, {found['size']}: prompts of {found['prompt_tokens']} tokens and {found['new_tokens']} to decode, medians of "
             f"{found['rounds']} rounds. Times the speed of the dense model:\n\n{table(['', *ways], times)}\n\n{OVER}, of these: {costs}. At equal speed, read between the rates:\n\n"
-            + table(["", *(f"{method} at {wanted:g} times" for wanted in speed.WANTED for method in ("depth", "width"))], equal)
+            + table(["", *(f"{method} at {wanted:g} times" for method, wanted in pairs)], equal)
         )
     return "\n\n".join(texts)
 

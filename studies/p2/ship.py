@@ -18,10 +18,12 @@ from pathlib import Path
 
 from prunescale.embedded import ROOT
 from prunescale.runs import Run, Store
-from studies.p2.planned import is_of
+from studies.p2.planned import is_of, labels
 
 SHIPPED = ROOT / "runs"
 FAMILY, VARIANTS = "p2.db", "p2-variants.db"
+BASES, CURVES = ("bases", "base-large"), ("curves", "curves-large")
+"""The parts of the study that are the family's."""
 
 DIGITS = 4
 """Of the losses by domain that are shipped."""
@@ -65,7 +67,7 @@ def sorted_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         if base := run.recipe.get("base"):
             if begun_at(run) not in losses.setdefault(base, []):
                 losses[base].append(begun_at(run))
-            n_curves[base, begun_at(run)] += is_of("curves", run) or is_of("curves-large", run)
+            n_curves[base, begun_at(run)] += is_of_any(CURVES, run)
     chosen = {base: max(each, key=lambda loss, base=base: n_curves[base, loss]) for base, each in losses.items()}
 
     family, variants = [], []
@@ -73,10 +75,10 @@ def sorted_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         base = run.recipe.get("base")
         if base:
             number = losses[base].index(begun_at(run)) + 1
-            is_chosen = begun_at(run) == chosen[base] and (is_of("curves", run) or is_of("curves-large", run))
+            is_chosen = begun_at(run) == chosen[base] and is_of_any(CURVES, run)
             name = base if number == 1 else f"{base}, training {number}"
         else:
-            is_chosen = (is_of("bases", run) or is_of("base-large", run)) and is_nearest(run, runs, chosen)
+            is_chosen = is_of_any(BASES, run) and is_nearest(run, runs, chosen)
             name = run.base
         (family if is_chosen else variants).append(shipped(run, name))
     return family, variants
@@ -84,13 +86,14 @@ def sorted_out(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 
 def is_nearest(run: Run, runs: Sequence[Run], chosen: dict[str, float]) -> bool:
     """Whether a training of a base model is that whose loss its curves begin at; its own last measurement differs in the fourth digit."""
-    loss = next((loss for base, loss in chosen.items() if base.rpartition("/")[2] == base_name(run)), None)
+    (name,) = (labels(part)[run.recipe_hash] for part in BASES if is_of(part, run))
+    loss = next((loss for base, loss in chosen.items() if base.endswith(f"/{name}")), None)
     alike = [each for each in runs if each.recipe_hash == run.recipe_hash]
     return loss is None or run is min(alike, key=lambda each: abs(each.loss - loss))
 
 
-def base_name(run: Run) -> str:
-    return f"d{run.recipe['model']['hidden_size']}"
+def is_of_any(parts: Sequence[str], run: Run) -> bool:
+    return any(is_of(part, run) for part in parts)
 
 
 def shipped(run: Run, base: str) -> Run:

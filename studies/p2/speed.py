@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
+from prunescale.cli.bench import name_of
 from prunescale.inference import Contender, compare, semi_structured_copy, why_no_kernels
 from prunescale.models import made_from_nothing
 from prunescale.recipe import ModelRecipe
@@ -75,9 +76,8 @@ def measured(runs: Sequence[Run], tokenizer: str, device: torch.device) -> dict[
         compiled=device.type == "cuda",
         on_stage=lambda words: print(words, flush=True),
     )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return {
-        "device": name,
+        "device": name_of(device),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
         "size": SIZE,
@@ -99,10 +99,9 @@ def measured(runs: Sequence[Run], tokenizer: str, device: torch.device) -> dict[
 
 @dataclass(frozen=True)
 class Faster:
-    """A way to prune on a device: times the dense model's speed, and nats over the control after LAST tokens, annealed. what: decoding, or
+    """A way to prune: times the dense model's speed, and nats over the control after LAST tokens, annealed. what: decoding, or
     the prompt."""
 
-    device: str
     what: str
     batch_size: int
     way: str
@@ -125,7 +124,7 @@ def faster(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Faster]:
     if two_four:
         excess["2:4"] = min(two_four)
     return [
-        Faster(found["device"], what, ratio["batch_size"], ratio["model"], speed, excess[ratio["model"]])
+        Faster(what, ratio["batch_size"], ratio["model"], speed, excess[ratio["model"]])
         for ratio in found["ratios"]
         for what, speed in (
             ("decoding", ratio["tokens_per_second"]["median"]),
@@ -134,13 +133,24 @@ def faster(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Faster]:
     ]
 
 
+def by_kind(some: Sequence[Faster]) -> dict[str, dict[str, Faster]]:
+    """The ways to prune by what was timed, and so many at a time."""
+    found: dict[str, dict[str, Faster]] = {}
+    for each in some:
+        found.setdefault(f"{each.what}, {each.batch_size} at a time", {})[each.way] = each
+    return found
+
+
+def cost(ways: Mapping[str, Faster], method: str, speed: float) -> float | None:
+    """What so much speed costs by depth or by width."""
+    return at_speed([each for way, each in ways.items() if way.startswith(method)], speed)
+
+
 def at_speed(some: Sequence[Faster], speed: float) -> float | None:
     """What so much speed costs by one method: the excess between two rates, by their speeds; None beyond the highest."""
     ordered = sorted(some, key=lambda each: each.excess)
     speeds, excesses = [1.0, *(each.speed for each in ordered)], [0.0, *(each.excess for each in ordered)]
-    for (slower, below), (quicker, above) in zip(
-        zip(speeds, excesses, strict=True), zip(speeds[1:], excesses[1:], strict=False), strict=False
-    ):
+    for (slower, below), (quicker, above) in pairwise(zip(speeds, excesses, strict=True)):
         if slower <= speed <= quicker:
             return float(np.interp(speed, (slower, quicker), (below, above)))
     return None
@@ -160,7 +170,7 @@ def main() -> None:
     SPEEDS.mkdir(exist_ok=True)
     file = SPEEDS / (re.sub(r"[^a-z0-9]+", "-", found["device"].lower()) + ".json")
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"Written to {Path(file).relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
+    print(f"Written to {file}")
 
 
 if __name__ == "__main__":

@@ -4,18 +4,26 @@ from collections.abc import Sequence
 
 from prunescale.runs import Run
 from studies.p2 import speed, variants
+from studies.p2.variants import Beside, OfRates, Repeated, Scratch
 from studies.published.markdown import percent
 
 
 def left_out(runs: Sequence[Run]) -> str:
     """What the paper does not ask, a sentence each; empty where nothing of it was run. runs: of the family, and their variants."""
-    sentences = [each for make in (noise, learning_rates, distillation, steps, nothing, equal_speed) if (each := make(runs))]
-    figure = "\n\n![The excess with a teacher and with pruning in steps, as a share of that without](ways.png)"
-    return "## What the paper leaves out\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) + figure if sentences else ""
+    sentences = [
+        noise(list(variants.orders(runs)), list(variants.trainings(runs))),
+        learning_rates(list(variants.learning_rates(runs))),
+        distillation(list(variants.distilled(runs))),
+        steps(list(variants.gradual(runs))),
+        nothing(list(variants.scratch(runs))),
+        equal_speed(runs),
+    ]
+    said = [f"- {sentence}" for sentence in sentences if sentence]
+    figure = "![The excess with a teacher and with pruning in steps, as a share of that without](ways.png)"
+    return "\n\n".join(["## What the paper leaves out", "\n".join(said), figure]) if said else ""
 
 
-def noise(runs: Sequence[Run]) -> str:
-    orders, trainings = list(variants.orders(runs)), list(variants.trainings(runs))
+def noise(orders: Sequence[Repeated], trainings: Sequence[Repeated]) -> str:
     if not orders:
         return ""
     by_method = {method: [each for each in trainings if f", {method}" in each.label] for method in ("depth", "width", "2:4")}
@@ -33,8 +41,7 @@ def noise(runs: Sequence[Run]) -> str:
     )
 
 
-def learning_rates(runs: Sequence[Run]) -> str:
-    found = list(variants.learning_rates(runs))
+def learning_rates(found: Sequence[OfRates]) -> str:
     if not found:
         return ""
     best = {each.label: min(each.losses, key=each.losses.__getitem__) for each in found}
@@ -53,8 +60,7 @@ def learning_rates(runs: Sequence[Run]) -> str:
     )
 
 
-def distillation(runs: Sequence[Run]) -> str:
-    found = list(variants.distilled(runs))
+def distillation(found: Sequence[Beside]) -> str:
     if not found:
         return ""
     return (
@@ -63,8 +69,7 @@ def distillation(runs: Sequence[Run]) -> str:
     )
 
 
-def steps(runs: Sequence[Run]) -> str:
-    found = list(variants.gradual(runs))
+def steps(found: Sequence[Beside]) -> str:
     if not found:
         return ""
     said = []
@@ -75,8 +80,7 @@ def steps(runs: Sequence[Run]) -> str:
     return f"**Pruning in four steps** in the place of one changes the excess {'; '.join(said)} ({len(found)} runs). [Each](results.md#gradual-pruning)."
 
 
-def nothing(runs: Sequence[Run]) -> str:
-    found = list(variants.scratch(runs))
+def nothing(found: Sequence[Scratch]) -> str:
     few = [each.few - each.pruned for each in found if each.few is not None]
     whole = [
         (each.all - each.pruned, each.flops_all / each.flops_total) for each in found if each.all is not None and each.flops_all
@@ -97,15 +101,10 @@ def nothing(runs: Sequence[Run]) -> str:
 def equal_speed(runs: Sequence[Run]) -> str:
     said = []
     for found in speed.kept():
-        each = speed.faster(runs, found)
-        costs = []
-        for what, batch in dict.fromkeys((one.what, one.batch_size) for one in each):
-            some = [one for one in each if (one.what, one.batch_size) == (what, batch)]
-            depth, width = (
-                speed.at_speed([one for one in some if one.way.startswith(method)], speed.WANTED[0])
-                for method in ("depth", "width")
-            )
-            costs.append(f"{what}, {batch} at a time, {known(depth)} and {known(width)}")
+        costs = [
+            f"{kind}, {' and '.join(known(speed.cost(ways, method, speed.WANTED[0])) for method in ('depth', 'width'))}"
+            for kind, ways in speed.by_kind(speed.faster(runs, found)).items()
+        ]
         if costs:
             said.append(f"on a {found['device'].replace('CPU', 'CPU with')}: {'; '.join(costs)}".replace("with, ", "with "))
     if not said:

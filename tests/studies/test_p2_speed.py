@@ -43,7 +43,7 @@ def test_models_have_as_many_parameters_as_the_runs(family):
 
 
 def test_a_speed_between_two_rates_costs_something_between_them():
-    some = [Faster("x", "decoding", 1, f"depth {rate}", times, cost) for rate, times, cost in ((0.25, 1.3, 0.1), (0.5, 1.9, 0.4))]
+    some = [Faster("decoding", 1, f"depth {rate}", times, cost) for rate, times, cost in ((0.25, 1.3, 0.1), (0.5, 1.9, 0.4))]
     assert at_speed(some, 1.15) == pytest.approx(0.05)
     assert at_speed(some, 1.6) == pytest.approx(0.25)
     assert at_speed(some, 2.0) is None
