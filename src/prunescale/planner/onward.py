@@ -5,16 +5,17 @@ believe that, the curve tells itself: its later points are told from its earlier
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from prunescale.errors import FitError
 from prunescale.fitting.curve_alone import end_power_law
-from prunescale.planner.trust import checked_positive
+from prunescale.planner.trust import LEVEL, checked_positive
 
 APART = 1.25  # times the tokens from one point at which a curve is tried to the next
 FEWEST = 4  # points: three for the end, and one to try it on
-Z90 = 1.645
+SPREAD = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard errors to either end of an interval
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Onward:
     @property
     def exponents(self) -> tuple[float, float]:
         """The 90 % interval of the exponent."""
-        return self.exponent - Z90 * self.wobble, self.exponent + Z90 * self.wobble
+        return self.exponent - SPREAD * self.wobble, self.exponent + SPREAD * self.wobble
 
     @property
     def excess(self) -> float:
