@@ -12,8 +12,9 @@ MODELS = ("0.4m", "1m", "2.7m")
 """By parameters outside the embedding, smallest first."""
 
 TEXTS = ("post-training", "held-out")
-RUNS = ("p2", "p2-variants")
-"""Stores of the runs of studies: a family of models pruned in the same ways, and what differs from those runs in a single thing."""
+RUNS = ("p2", "p2-smollm2", "p2-variants")
+"""Stores of the runs of studies: a family of models pruned in the same ways, another model so pruned, and what differs from the
+family's runs in a single thing."""
 
 WAYS = ("depth", "width", "2:4-magnitude", "2:4-sparsegpt")
 FITS = (*WAYS, *(f"{way}-floor" for way in WAYS))

@@ -13,7 +13,7 @@ from prunescale.amounts import short
 from prunescale.fitting import Audit, AuditRow, Fit, save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
-from studies.p2 import figures, report_variants
+from studies.p2 import figures, report_unseen, report_variants, unseen
 from studies.p2.answers import (
     HELD_OUT,
     LAST,
@@ -30,6 +30,7 @@ from studies.p2.answers import (
     to_come,
 )
 from studies.p2.decisions import COMPARED, MIN_GAIN, Decision, Decisions, of_another
+from studies.p2.planned import is_of
 from studies.p2.summary import into, summary
 from studies.p2.trends import Curve, Slope, curves, over_rates, over_sizes
 from studies.published.markdown import constant, percent, table
@@ -57,9 +58,14 @@ class Judged:
         """Where each method's question at the constant rate is."""
         return {question.method: place for place, question in enumerate(self.questions) if question.phases == ("constant",)}
 
+    @property
+    def fits_by_method(self) -> dict[str, dict[str, Fit | str]]:
+        """Of all laws, at the constant rate."""
+        return {method: self.fits[place] for method, place in self.at_constant_rate.items()}
+
     def fits_of(self, law: str) -> dict[str, Fit]:
         """Those of a law by method, at the constant rate, where it can be fitted."""
-        found = {method: self.fits[place][law] for method, place in self.at_constant_rate.items()}
+        found = {method: of_laws[law] for method, of_laws in self.fits_by_method.items()}
         return {method: each for method, each in found.items() if isinstance(each, Fit)}
 
     @cached_property
@@ -70,7 +76,9 @@ class Judged:
 
 
 def judged(runs: Sequence[Run], n: int = 200) -> Judged:
-    """n: refits for each interval."""
+    """All but the size above the family, which no fit sees. n: refits for each interval."""
+    above = unseen.above(runs)
+    runs = [run for run in runs if run not in above]
     questions = [
         asked(runs, method, phase)
         for method in METHODS
@@ -80,17 +88,23 @@ def judged(runs: Sequence[Run], n: int = 200) -> Judged:
     return Judged(questions, [fits(question, n=n) for question in questions], [held_out(question, n=n) for question in questions])
 
 
-def results(runs: Sequence[Run], found: Judged, variants: Sequence[Run] = ()) -> str:
-    """The whole page."""
+def results(runs: Sequence[Run], found: Judged, variants: Sequence[Run] = (), second: Sequence[Run] = ()) -> str:
+    """The whole page. second: the runs of the second family."""
     head = ["# Results", "*Made by `python -m studies.p2.report` from the runs.*"]
-    return "\n\n".join([*head, *sections(runs, found), *report_variants.sections([*runs, *variants])]) + "\n"
+    return "\n\n".join([*head, *sections(runs, found, second), *report_variants.sections([*runs, *variants])]) + "\n"
 
 
-def sections(runs: Sequence[Run], found: Judged) -> Iterator[str]:
-    yield "## Runs\n\n" + cost_table(runs)
-    yield "## Finished models\n\n" + ends_table(runs)
+def sections(runs: Sequence[Run], found: Judged, second: Sequence[Run]) -> Iterator[str]:
+    yield "## Runs\n\n" + cost_table([*runs, *second])
+    yield "## Finished models\n\n" + ends_table([*runs, *second])
     yield "## Trends\n\n" + trends(curves(runs))
     yield "## Foretold\n\n" + foretold_table(runs)
+    for title, text in {
+        "The size above": report_unseen.of_size_above(runs, found.fits_by_method),
+        "A second family": report_unseen.of_second_family(second, found.fits_by_method),
+    }.items():
+        if text:
+            yield f"## {title}\n\n{text}"
     yield "## Decisions\n\n" + decisions(found)
     yield "## Targets\n\n" + targets(found)
     for question, of_laws, audit in zip(found.questions, found.fits, found.audits, strict=True):
@@ -103,9 +117,7 @@ def cost_table(runs: Sequence[Run]) -> str:
     """What each size took, by what was done with it."""
     kinds: dict[tuple[int, str], list[Run]] = {}
     for run in runs:
-        kinds.setdefault(
-            (run.n_params_before or 0, run.pruning_method or ("dense" if run.kind == "pre-training" else "control")), []
-        ).append(run)
+        kinds.setdefault((run.n_params_before or 0, done_with(run)), []).append(run)
     lines = [
         [
             short(size),
@@ -119,6 +131,12 @@ def cost_table(runs: Sequence[Run]) -> str:
         for (size, kind), of_kind in sorted(kinds.items())
     ]
     return table(["parameters", "what", "runs", "L0", "tokens", "FLOPs", "GPU minutes"], lines, n_words=2)
+
+
+def done_with(run: Run) -> str:
+    if is_of("smollm2-base", run):
+        return "on this text"
+    return run.pruning_method or ("dense" if run.kind == "pre-training" else "control")
 
 
 def loss_before(runs: Sequence[Run]) -> str:
@@ -359,9 +377,9 @@ def file_name(method: str) -> str:
 
 
 def main() -> None:
-    runs, variants, page = read_runs("embedded:p2"), read_runs("embedded:p2-variants"), HERE / "README.md"
-    found = judged(runs)
-    (HERE / "results.md").write_text(results(runs, found, variants), encoding="utf-8")
+    runs, second, variants = (read_runs(f"embedded:{name}") for name in ("p2", "p2-smollm2", "p2-variants"))
+    found, page = judged(runs), HERE / "README.md"
+    (HERE / "results.md").write_text(results(runs, found, variants, second), encoding="utf-8")
     audits = {method: found.audits[place] for method, place in found.at_constant_rate.items()}
     text = summary(runs, variants, audits, found.fits_of("tokens-per-parameter"), found.decisions)
     page.write_text(into(page.read_text(encoding="utf-8"), text), encoding="utf-8")

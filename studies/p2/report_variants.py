@@ -38,8 +38,8 @@ def noise(runs: Sequence[Run]) -> str:
         )
     if trainings:
         texts.append(
-            "The same with base models that were trained twice by one recipe, which differ by how a GPU adds up and by the text, of which the second "
-            "has newer package descriptions.\n\n"
+            "The same with base models that were trained several times by one recipe, which differ by how a GPU adds up and by the text, of which later "
+            "ones have newer package descriptions.\n\n"
             + table(
                 ["run", "losses before pruning", "excesses", "standard deviation", "of the excess"],
                 [[each.label, listed(each.before), *spread(each)[1:]] for each in trainings],

@@ -2,9 +2,9 @@
 
 python -m studies.p2.ship STORE...      adds what is new to the stores in src/prunescale/assets/runs
 
-One store has one model family and its curves, on which laws are fitted; another what is compared with those: other seeds, rates, teachers
-and ways to the same size, and runs of a base model that was trained once more. What was trained once more is another model: its loss
-before pruning differs in the third digit, as much as a curve ends from another.
+One store has one model family and its curves, on which laws are fitted; one has SmolLM2 and its curves, on which they are tried; and one has
+what is compared with the family's: other seeds, rates, teachers and ways to the same size, and runs of a base model that was trained once
+more. What was trained once more is another model: its loss before pruning differs in the third digit, as much as a curve ends from another.
 """
 
 import os
@@ -21,9 +21,11 @@ from prunescale.runs import Run, Store
 from studies.p2.planned import is_of, labels
 
 SHIPPED = ROOT / "runs"
-FAMILY, VARIANTS = "p2.db", "p2-variants.db"
+FAMILY, SECOND, VARIANTS = "p2.db", "p2-smollm2.db", "p2-variants.db"
 BASES, CURVES = ("bases", "base-large"), ("curves", "curves-large")
 """The parts of the study that are the family's."""
+
+OF_SECOND = ("smollm2-base", "smollm2-curves")
 
 DIGITS = 4
 """Of the losses by domain that are shipped."""
@@ -32,10 +34,12 @@ DIGITS = 4
 def ship(stores: Sequence[str], folder: Path = SHIPPED) -> int:
     """How many runs were added. One of a recipe that is there already is not, unless its base was trained once more."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = [run for name in (FAMILY, VARIANTS) if (folder / name).exists() for run in of_store(folder / name)]
+    known = [run for name in (FAMILY, SECOND, VARIANTS) if (folder / name).exists() for run in of_store(folder / name)]
     runs = distinct([*known, *(run for store in stores for run in of_store(store))])
-    family, variants = sorted_out(runs)
+    second = [run for run in runs if is_of_any(OF_SECOND, run)]
+    family, variants = sorted_out([run for run in runs if run not in second])
     write(folder / FAMILY, family)
+    write(folder / SECOND, [shipped(run, run.recipe.get("base") or run.base) for run in second])
     write(folder / VARIANTS, variants)
     return len(runs) - len(known)
 

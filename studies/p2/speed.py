@@ -28,7 +28,7 @@ from studies.p2.planned import FOLDER, by_label
 from studies.p2.variants import over
 
 SIZE = "d640"
-BATCH_SIZES = {"cpu": (1, 8), "cuda": (1, 8, 32, 128)}
+BATCH_SIZES = {"cpu": (1, 8), "cuda": (1, 32)}
 PROMPT_TOKENS, NEW_TOKENS, ROUNDS = 384, 128, 7
 SPEEDS = FOLDER / "speeds"
 WANTED = (1.25, 1.5)

@@ -107,7 +107,9 @@ def test_a_dry_run_of_a_model_that_is_not_there_yet(study, command):
     assert told["hours"] is None
     assert told["runs"][0]["flops"] is None
     assert told["runs"][0]["reason"].startswith("There is no model at later")
-    assert "There is no model at later" in " ".join(command("sweep", "later.toml", "--dry-run").out.split())
+    table = " ".join(command("sweep", "later.toml", "--dry-run").out.split())
+    assert "2.05k tokens. What they cost is not known yet: There is no model at later" in table
+    assert "FLOPs, 0:00:00 h" not in table
 
 
 def test_what_failed_is_told_once_for_all(study, command):

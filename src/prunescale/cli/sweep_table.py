@@ -255,13 +255,17 @@ def costs_of_rows(found: Sequence[dict[str, Any]], n_slots: int, source: str) ->
     left = [cost for cost in found if cost["state"] != "done"]
     priced = [cost for cost in left if cost["flops"] is not None]
     hours = sum(cost["hours"] for cost in priced)
-    side_by_side = f", or {in_hours(hours / n_slots)} h with {n_slots} at a time" if n_slots > 1 else ""
-    unpriced = f" {left_out[0]['reason']}" if (left_out := [cost for cost in left if cost["flops"] is None]) else ""
     n_tokens, flops = sum(cost["n_tokens"] for cost in left), sum(cost["flops"] for cost in priced)
-    sentence = (
-        f"{len(left)} of {len(found)} runs are left to do: {short(n_tokens)} tokens, {flops:.2e} FLOPs, {in_hours(hours)} "
-        f"h{side_by_side}. Speed: {source}. Loss measurements are not counted.{unpriced}"
-    )
+    sentence = f"{len(left)} of {len(found)} runs are left to do: {short(n_tokens)} tokens"
+    if priced:
+        of_which = "" if len(priced) == len(left) else f" ({len(priced)} of them)"
+        side_by_side = f", or {in_hours(hours / n_slots)} h with {n_slots} at a time" if n_slots > 1 else ""
+        sentence += f", {flops:.2e} FLOPs, {in_hours(hours)} h{side_by_side}{of_which}"
+        sentence += f". Speed: {source}. Loss measurements are not counted"
+    if len(priced) < len(left):
+        reason = next(cost["reason"] for cost in left if cost["flops"] is None)
+        sentence += f". What {'the others' if priced else 'they'} cost is not known yet: {reason.removesuffix('.')}"
+    sentence += "."
     return ["Run", "Recipe", "State", "Tokens", "FLOPs", "h:mm:ss"], rows, sentence
 
 

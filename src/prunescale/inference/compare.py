@@ -1,6 +1,7 @@
 """A pruned model and the one that it was made from, timed in turn, so that clocks, heat and neighbours hit both alike."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from prunescale.models import shape_of
 
 DENSE, SEMI_STRUCTURED = "dense", "2:4"
 """Kernels of the linear layers."""
+
+GRAPHS_EACH = 4
+"""Forms of its step that a model may be compiled to; it takes one."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,10 @@ def compare(
         vocab_size = min(each.model.config.vocab_size for each in contenders)
         prompt_BL = prompts(vocab_size, batch_size=batch_size, prompt_tokens=prompt_tokens, device=device)
         made: list[tuple[Decoder, int | None]] = []
-        for each in contenders:
-            on_stage(f"Batch {batch_size}: making {each.name} ready ({each.kernel})")
-            made.append(ready(each.model, prompt_BL, new_tokens, compiled=compiled))
+        with as_many_graphs_as(len(contenders)):
+            for each in contenders:
+                on_stage(f"Batch {batch_size}: making {each.name} ready ({each.kernel})")
+                made.append(ready(each.model, prompt_BL, new_tokens, compiled=compiled))
         on_stage(f"Batch {batch_size}: timing")
         times = in_turn([decoder for decoder, _ in made], rounds)
         here = [
@@ -86,6 +91,12 @@ def compare(
         if compiled:  # what was compiled for one batch size is of no use for another, and torch keeps only so many
             torch._dynamo.reset()
     return Comparison(tuple(speeds), tuple(ratios), rates)
+
+
+def as_many_graphs_as(n_models: int) -> AbstractContextManager[None]:
+    """Models of one class share their code, of which torch keeps eight compiled forms and runs any further model uncompiled."""
+    dynamo = torch._dynamo.config
+    return dynamo.patch(recompile_limit=max(dynamo.recompile_limit, GRAPHS_EACH * n_models))
 
 
 def in_turn(decoders: Sequence[Decoder], rounds: int) -> list[list[Round]]:

@@ -1,0 +1,78 @@
+"""The sections of results.md on runs that no fit has seen: see unseen.py."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from prunescale.fitting import Fit, Score
+from prunescale.runs import Run
+from studies.p2 import unseen
+from studies.p2.answers import asked, fits
+from studies.p2.unseen import Unseen
+from studies.published.markdown import constant, percent, table
+
+Fits = Mapping[str, Mapping[str, Fit | str]]
+"""By method and law, of the family's points at the constant rate."""
+
+OWN = "tokens-per-parameter"
+
+
+def of_size_above(runs: Sequence[Run], questions: Fits) -> str:
+    """Empty where there are none."""
+    some = unseen.above(runs)
+    return both(unseen.ask(some, questions)) if some else ""
+
+
+def of_second_family(runs: Sequence[Run], questions: Fits) -> str:
+    if not runs:
+        return ""
+    own = list(own_constants(runs, questions))
+    texts = [both(unseen.ask(runs, questions))]
+    if own:
+        texts.append(
+            f"Constants of the law {OWN}, with 90 % intervals: fitted to these runs alone, and to the family.\n\n"
+            + table(["method", "constant", "SmolLM2", "the family"], own, n_words=2)
+        )
+    return "\n\n".join(texts)
+
+
+def both(found: Mapping[str, tuple[list[Unseen], Score]]) -> str:
+    head = "The laws as fitted to the five sizes, at the constant rate; and beyond a tenth of the tokens, carried on from that tenth. Of each the errors on these runs."
+    return "\n\n".join(
+        [head, *(f"{method[0].upper()}{method[1:]}:\n\n{errors(*of_method)}" for method, of_method in found.items())]
+    )
+
+
+def errors(laws: Sequence[Unseen], own_end: Score) -> str:
+    """The least error of the excess first; below them each curve's own end."""
+    lines = [
+        [
+            each.law,
+            percent(each.whole.error),
+            share(each.whole.excess_error),
+            share(each.whole.slope_error),
+            "-" if each.inside is None else percent(each.inside, 0),
+            "-" if each.factor is None else f"{each.factor:.2f} ({each.n_worth})",
+            *(["-"] * 2 if each.pilot is None else [percent(each.pilot.error), share(each.pilot.excess_error)]),
+        ]
+        for each in sorted(laws, key=lambda each: each.whole.excess_error or each.whole.error)
+    ]
+    lines.append([f"*{unseen.END}*", *["-"] * 5, percent(own_end.error), share(own_end.excess_error)])
+    return table(
+        ["law", "error", "of the excess", "of the slope", "inside 90 %", "tokens off by", "from a tenth: error", "of the excess"],
+        lines,
+    )
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else percent(value, 1)
+
+
+def own_constants(runs: Sequence[Run], questions: Fits) -> Iterator[list[str]]:
+    """Method, constant, and its values by these runs and by the family."""
+    for method, of_laws in questions.items():
+        question = asked(runs, method)
+        here = fits(question, [OWN])[OWN] if len(question.table["run"]) else ""
+        there = of_laws[OWN]
+        if isinstance(here, Fit) and isinstance(there, Fit):
+            for name in here.law.bounds:
+                if name not in here.fixed:
+                    yield [method, name, constant(here, name), constant(there, name)]

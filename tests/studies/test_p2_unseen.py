@@ -1,0 +1,81 @@
+"""Fits to the family on runs that they have not seen, made from laws that are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prunescale.laws import TokensPerParameterLaw
+from prunescale.runs import Point
+from studies.p2.answers import LAST, OURS, asked, fits
+from studies.p2.report_unseen import of_second_family, of_size_above
+from studies.p2.unseen import ask, on_unseen
+from tests.conftest import RUN
+
+LAW = TokensPerParameterLaw(A=0.3, gamma=1.1, beta=0.3)
+TOKENS = np.unique(np.geomspace(1_114_112, LAST, 16).round()).astype(int)
+
+
+def made(law, sizes):
+    """For each size a control whose loss falls and three rates of depth."""
+    found = []
+    for size in sizes:
+        for rate in (0.0, 0.125, 0.25, 0.5):
+            losses = 3.0 - 0.02 * np.log(TOKENS / 1e6)
+            if rate:
+                losses = losses + law.loss(n_params_before=size, n_tokens=TOKENS, pruning_rate=rate, loss_control=0.0)
+            points = tuple(Point(int(n), float(loss), 5e-4, "constant", 1.0) for n, loss in zip(TOKENS, losses, strict=True))
+            found.append(
+                replace(
+                    RUN,
+                    id=f"{size:.0f}-{rate}",
+                    recipe={"base": f"m{size:.0f}", "train": {}},
+                    base=f"m{size:.0f}",
+                    pruning_method="block-influence" if rate else None,
+                    pruning_rate=rate,
+                    n_params_before=int(size),
+                    loss_before=3.0,
+                    points=points,
+                )
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Our laws, fitted to three sizes."""
+    return fits(asked(made(LAW, (3.5e6, 9e6, 25e6)), "depth"), OURS, n=20)
+
+
+def test_a_law_that_holds_there_too_errs_nowhere(fitted):
+    found = {each.law: each for each in on_unseen(fitted, asked(made(LAW, [1e8]), "depth"))}
+    right = found["tokens-per-parameter"]
+    assert right.whole.excess_error == pytest.approx(0, abs=1e-6)
+    assert right.factor == pytest.approx(1, abs=0.02)
+    assert right.pilot.excess_error == pytest.approx(0, abs=1e-6)
+
+
+def test_a_level_of_its_own_is_missed_as_the_law_is_and_not_from_a_pilot(fitted):
+    other = made(replace(LAW, A=0.45), [1e8])
+    right = next(each for each in on_unseen(fitted, asked(other, "depth")) if each.law == "tokens-per-parameter")
+    assert right.whole.excess_error == pytest.approx(1 / 3, rel=1e-4)
+    assert right.inside == 0
+    assert right.pilot.excess_error == pytest.approx(0, abs=1e-6)
+
+
+def test_methods_that_the_runs_do_not_have_are_not_asked(fitted):
+    found = ask(made(LAW, [1e8]), {"depth": fitted, "width": fitted})
+    assert list(found) == ["depth"]
+    _, own_end = found["depth"]
+    assert own_end.excess_error == pytest.approx(0, abs=1e-6)  # a power law without a floor goes on as it ends
+
+
+def test_the_page_shows_constants_of_both(fitted):
+    text = of_second_family(made(LAW, [1e8]), {"depth": fitted})
+    assert "| depth | gamma | 1.1 (1.1 to 1.1) | 1.1 (1.1 to 1.1) |" in text
+    assert "| *power law of each end* |" in text
+
+
+def test_pages_without_such_runs_are_empty(fitted):
+    assert of_second_family([], {"depth": fitted}) == ""
+    assert of_size_above(made(LAW, [9e6]), {"depth": fitted}) == ""
