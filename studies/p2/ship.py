@@ -2,9 +2,9 @@
 
 python -m studies.p2.ship STORE...      adds what is new to the stores in src/prunescale/assets/runs
 
-One store has one model family and its curves, on which laws are fitted; one has SmolLM2 and its curves, on which they are tried; and one has
-what is compared with the family's: other seeds, rates, teachers and ways to the same size, and runs of a base model that was trained once
-more. What was trained once more is another model: its loss before pruning differs in the third digit, as much as a curve ends from another.
+One store has one model family and its curves, on which laws are fitted; one has SmolLM2 and its curves, on which they are tried; one what
+is compared with the family's: other seeds, rates, teachers and ways to the same size, and runs of a base model that was trained once more.
+What was trained once more is another model: its loss before pruning differs in the third digit, as much as a curve ends from another.
 """
 
 import os
