@@ -31,15 +31,15 @@ class Decision:
     n_worth: int
 
 
-def worth(excess: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Tokens from which on a doubling gains less than MIN_GAIN: MIN_TOKENS where that is so from the start, half of LAST, beyond which
+def worth(excess: Callable[[np.ndarray], np.ndarray], min_gain: float = MIN_GAIN) -> float:
+    """Tokens from which on a doubling gains less than so many nats: MIN_TOKENS where that is so from the start, half of LAST, beyond which
     nobody measured a doubling, where it is not before."""
     n_tokens = np.geomspace(MIN_TOKENS, LAST / 2, 400)
-    enough = np.flatnonzero(excess(n_tokens) - excess(2 * n_tokens) < MIN_GAIN)
+    enough = np.flatnonzero(excess(n_tokens) - excess(2 * n_tokens) < min_gain)
     return float(n_tokens[enough[0]]) if len(enough) else LAST / 2
 
 
-def decided(found: Fit, table: Columns, runs: Sequence[str]) -> Decision:
+def decided(found: Fit, table: Columns, runs: Sequence[str], min_gain: float = MIN_GAIN) -> Decision:
     """A fit judged on some runs of a table, to their last tokens, in which they have the points of one phase alone."""
     errors, factors = [], []
     for run in runs:
@@ -47,7 +47,7 @@ def decided(found: Fit, table: Columns, runs: Sequence[str]) -> Decision:
         over = here["loss"] - here["loss_control"]
         said = found.predict(here) - here["loss_control"]
         errors.append(abs(said[-1] - over[-1]) / scale(here, here["loss"])[-1])
-        measured, predicted = (worth(between(here["n_tokens"], each)) for each in (over, said))
+        measured, predicted = (worth(between(here["n_tokens"], each), min_gain) for each in (over, said))
         if MIN_TOKENS < measured < LAST / 2:
             factors.append(abs(np.log(predicted / measured)))
     factor = float(np.exp(np.mean(factors))) if factors else None

@@ -381,7 +381,7 @@ def main() -> None:
     found, page = judged(runs), HERE / "README.md"
     (HERE / "results.md").write_text(results(runs, found, variants, second), encoding="utf-8")
     audits = {method: found.audits[place] for method, place in found.at_constant_rate.items()}
-    text = summary(runs, variants, audits, found.fits_of("tokens-per-parameter"), found.decisions)
+    text = summary(runs, variants, second, audits, found.fits_by_method, found.decisions)
     page.write_text(into(page.read_text(encoding="utf-8"), text), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
     for law, behind in (("tokens-per-parameter", ""), ("control-floor", "-floor")):

@@ -35,7 +35,10 @@ def of_second_family(runs: Sequence[Run], questions: Fits) -> str:
 
 
 def both(found: Mapping[str, tuple[list[Unseen], Score]]) -> str:
-    head = "The laws as fitted to the five sizes, at the constant rate; and beyond a tenth of the tokens, carried on from that tenth. Of each the errors on these runs."
+    head = (
+        "The laws as fitted to the five sizes, at the constant rate; and beyond a tenth of the tokens, carried on from that tenth. Of each the errors on these runs, and the factor by which it is "
+        f"off in the tokens from which on a doubling gains less than {unseen.MIN_GAIN:g} nats, over as many runs as that was measured of."
+    )
     return "\n\n".join(
         [head, *(f"{method[0].upper()}{method[1:]}:\n\n{errors(*of_method)}" for method, of_method in found.items())]
     )

@@ -9,6 +9,7 @@ from studies.p2 import variants
 from studies.p2.answers import LAST, METHODS, OURS, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import MIN_GAIN, PILOT_TOKENS, Decisions
 from studies.p2.planned import labels
+from studies.p2.summary_unseen import second_family
 from studies.p2.summary_variants import left_out
 from studies.p2.trends import Curve, curves, over_rates, over_sizes
 from studies.published.markdown import percent, table
@@ -34,12 +35,21 @@ def into(readme: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n\n{rest[rest.index(END) :]}"
 
 
-def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: Fits, decided: Mapping[str, Decisions]) -> str:
-    """What came out, in sections. others: the variants of the family's runs."""
+def summary(
+    runs: Sequence[Run],
+    others: Sequence[Run],
+    second: Sequence[Run],
+    audited: Audits,
+    questions: Mapping[str, Mapping[str, Fit | str]],
+    decided: Mapping[str, Decisions],
+) -> str:
+    """What came out, in sections. others: the variants of the family's runs. second: the runs of the second family. questions: all fits by
+    method and law, at the constant rate."""
     found = curves(runs)
+    fits = {method: of for method, of_laws in questions.items() if isinstance(of := of_laws["tokens-per-parameter"], Fit)}
     sentences = (floor(runs, audited), sizes(found), rates(found, fits), methods(runs))
     parts = [
-        state([*runs, *others]),
+        state([*runs, *others, *second]),
         FIGURES,
         "## What is seen",
         "\n".join(f"- {sentence}" for sentence in sentences),
@@ -47,6 +57,7 @@ def summary(runs: Sequence[Run], others: Sequence[Run], audited: Audits, fits: F
         law(audited, fits, decided),
         tested(runs),
         how_little(decided),
+        second_family(second, questions),
         missed(audited, [*runs, *others]),
         left_out([*runs, *others]),
     ]

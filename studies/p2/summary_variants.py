@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from prunescale.amounts import short
 from prunescale.runs import Run
 from studies.p2 import speed, variants
+from studies.p2.planned import is_of, labels
 from studies.p2.variants import Beside, OfRates, Repeated, Scratch
 from studies.published.markdown import percent
 
@@ -13,7 +15,7 @@ def left_out(runs: Sequence[Run]) -> str:
     sentences = [
         noise(list(variants.orders(runs)), list(variants.trainings(runs))),
         learning_rates(list(variants.learning_rates(runs))),
-        distillation(list(variants.distilled(runs))),
+        distillation(list(variants.distilled(runs)), runs),
         steps(list(variants.gradual(runs))),
         nothing(list(variants.scratch(runs))),
         equal_speed(runs),
@@ -60,13 +62,21 @@ def learning_rates(found: Sequence[OfRates]) -> str:
     )
 
 
-def distillation(found: Sequence[Beside]) -> str:
+def distillation(found: Sequence[Beside], runs: Sequence[Run]) -> str:
+    """By size: a teacher that is itself far from trained holds its pupils back."""
     if not found:
         return ""
-    return (
-        f"**Learning from the model before pruning** changes the excess by {span([each.change for each in found])} at equal tokens, and, since the teacher costs "
-        f"too, by {span([each.change_at_equal_flops for each in found])} at equal FLOPs ({len(found)} runs). [Each](results.md#distillation)."
-    )
+    said = []
+    for size in dict.fromkeys(each.label.split(", ")[0] for each in found):
+        some = [each for each in found if each.label.startswith(f"{size}, ")]
+        control = next(
+            run for run in runs if is_of("curves", run) and labels("curves")[str(run.recipe_hash)] == f"{size}, control"
+        )
+        said.append(
+            f"by {span([each.change for each in some])} at equal tokens and, since the teacher costs too, by {span([each.change_at_equal_flops for each in some])} at equal FLOPs at "
+            f"{short(control.n_params_before or 0)}, where the unpruned control ends {(control.loss_before or 0) - control.loss:.3f} nats below the teacher"
+        )
+    return f"**Learning from the model before pruning** changes the excess {'; '.join(said)} ({len(found)} runs). [Each](results.md#distillation)."
 
 
 def steps(found: Sequence[Beside]) -> str:

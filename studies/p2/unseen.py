@@ -18,6 +18,9 @@ from studies.p2.answers import HOW, Asked, asked
 from studies.p2.decisions import decided, usable
 from studies.p2.planned import is_of
 
+MIN_GAIN = 0.05
+"""Nats by a doubling of the tokens that are worth it, of which in models of this size less than 60M tokens bring less."""
+
 END = "power law of each end"
 """Of the baselines the best from a tenth of the tokens."""
 
@@ -25,8 +28,8 @@ END = "power law of each end"
 @dataclass(frozen=True)
 class Unseen:
     """A law on runs that it was not fitted to. inside: share of the points in its 90 % interval; None where it has none. factor: by which
-    the recommended tokens are off, on geometric average over `n_worth` runs, as in decisions.py. pilot: errors beyond a tenth of the
-    tokens, of the law carried on from that tenth's last point; None where its excess cannot be scaled."""
+    the recommended tokens are off, to a gain of MIN_GAIN, on geometric average over the `n_worth` runs of which it can be told. pilot:
+    errors beyond a tenth of the tokens, of the law carried on from that tenth's last point; None where its excess cannot be scaled."""
 
     law: str
     whole: Score
@@ -50,7 +53,7 @@ def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> list[Unseen]:
         if isinstance(of_law, str):
             continue
         points = points_for(of_law, question)
-        decision = decided(of_law, table, runs)
+        decision = decided(of_law, table, runs, MIN_GAIN)
         everything = np.ones(len(points.loss), dtype=bool)
         whole = score(points, everything, of_law.predict(points.columns))
         found.append(Unseen(name, whole, inside(of_law, points), decision.factor, decision.n_worth, from_pilot(of_law, points)))
