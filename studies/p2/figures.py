@@ -1,28 +1,33 @@
 """The figures of results.md, each from the runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from prunescale.amounts import short
+from prunescale.fitting import HOLDOUTS, Fit
+from prunescale.fitting.anchor import from_last_point
 from prunescale.report import COLOURS
 from prunescale.runs import Run
 from studies.p2 import variants
-from studies.p2.answers import LAST, METHODS
+from studies.p2.answers import LAST, METHODS, asked
 from studies.p2.trends import Curve, curves
+from studies.p2.unseen import points_for
 from studies.p2.variants import Beside
 
 WIDTH = 7.2  # inches
 
 
-def all_of(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, Figure]:
-    """By the names of their files. others: the variants of the family's runs."""
+def all_of(runs: Sequence[Run], others: Sequence[Run], second: Sequence[Run], fits: Mapping[str, Fit]) -> dict[str, Figure]:
+    """By the names of their files. others: the variants of the family's runs. second: the runs of the second family. fits: to the first,
+    by method."""
     found, everything = curves(runs), [*runs, *others]
     return {
         "recovery": recovery(found),
         "rates": rates(found),
+        "second": elsewhere(second, fits),
         "ways": ways(list(variants.distilled(everything)), list(variants.gradual(everything))),
     }
 
@@ -77,6 +82,42 @@ def rates(found: Sequence[Curve]) -> Figure:
     panels[0].set_ylabel("loss over the control (nats per token)")
     panels[0].legend(frameon=False, fontsize=7.5, title="parameters", title_fontsize=7.5)
     figure.suptitle("After 60M tokens at a constant rate", fontsize=10.5)
+    return figure
+
+
+def elsewhere(runs: Sequence[Run], fits: Mapping[str, Fit]) -> Figure:
+    """The excess of the second family against the tokens, a panel a method and a colour a rate; with what the family's fits say of it, as
+    they are and carried on from a tenth of its tokens."""
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+    for panel, (method, found) in zip(panels, fits.items(), strict=True):
+        points = points_for(found, asked(runs, method))
+        (held,) = HOLDOUTS["tenfold"](points)
+        lines = {"-": points.loss, ":": found.predict(points.columns), "--": from_last_point(found, points, held)}
+        rate, control = points.columns["pruning_rate"], points.columns["loss_control"]
+        for number in range(points.n_runs):
+            here = points.run_index == number
+            for style, loss in lines.items():
+                some = here & held if style == "--" else here
+                colour = COLOURS[0] if rate[here][0] < 0.4 else COLOURS[1]
+                panel.plot(
+                    points.columns["n_tokens"][some],
+                    (loss - control)[some],
+                    style,
+                    color=colour,
+                    linewidth=1.5 if style == "-" else 1.2,
+                )
+        panel.set_title(method[0].upper() + method[1:], fontsize=9.5)
+        logarithmic(panel)
+    for style, label in (("-", "measured"), (":", "the family's constants"), ("--", "carried on from a tenth")):
+        panels[0].plot([], [], style, color="0.3", label=label)
+    panels[0].legend(frameon=False, fontsize=7.5, loc="lower left")
+    for label, colour in (("a quarter gone", COLOURS[0]), ("half gone", COLOURS[1])):
+        panels[1].plot([], [], color=colour, label=label)
+    panels[1].legend(frameon=False, fontsize=7.5, loc="lower left")
+    figure.supxlabel("tokens after pruning", fontsize=9.5)
+    figure.supylabel("loss over the control (nats per token)", fontsize=9.5)
+    figure.suptitle("SmolLM2-135M, and what fits to the family say of it", fontsize=10.5)
     return figure
 
 

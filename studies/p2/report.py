@@ -387,7 +387,7 @@ def main() -> None:
     for law, behind in (("tokens-per-parameter", ""), ("control-floor", "-floor")):
         for method, each in found.fits_of(law).items():
             save_fit(each, FITS / f"{file_name(method)}{behind}.json")
-    for name, figure in figures.all_of(runs, variants).items():
+    for name, figure in figures.all_of(runs, variants, second, found.fits_of(OURS[0])).items():
         save_png(figure, HERE / f"{name}.png")
 
 

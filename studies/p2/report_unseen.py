@@ -36,7 +36,7 @@ def of_second_family(runs: Sequence[Run], questions: Fits) -> str:
 
 def both(found: Mapping[str, tuple[list[Unseen], Score]]) -> str:
     head = (
-        "The laws as fitted to the five sizes, at the constant rate; and beyond a tenth of the tokens, carried on from that tenth. Of each the errors on these runs, and the factor by which it is "
+        "The laws as fitted to the five sizes, at the constant rate; and beyond a tenth of the tokens, carried on from that tenth. Of each the errors on these runs, the excess in the end over what it foretells, and the factor by which it is "
         f"off in the tokens from which on a doubling gains less than {unseen.MIN_GAIN:g} nats, over as many runs as that was measured of."
     )
     return "\n\n".join(
@@ -53,14 +53,25 @@ def errors(laws: Sequence[Unseen], own_end: Score) -> str:
             share(each.whole.excess_error),
             share(each.whole.slope_error),
             "-" if each.inside is None else percent(each.inside, 0),
+            "-" if each.ratio is None else f"{each.ratio:.2f}",
             "-" if each.factor is None else f"{each.factor:.2f} ({each.n_worth})",
             *(["-"] * 2 if each.pilot is None else [percent(each.pilot.error), share(each.pilot.excess_error)]),
         ]
         for each in sorted(laws, key=lambda each: each.whole.excess_error or each.whole.error)
     ]
-    lines.append([f"*{unseen.END}*", *["-"] * 5, percent(own_end.error), share(own_end.excess_error)])
+    lines.append([f"*{unseen.END}*", *["-"] * 6, percent(own_end.error), share(own_end.excess_error)])
     return table(
-        ["law", "error", "of the excess", "of the slope", "inside 90 %", "tokens off by", "from a tenth: error", "of the excess"],
+        [
+            "law",
+            "error",
+            "of the excess",
+            "of the slope",
+            "inside 90 %",
+            "in the end, of what is foretold",
+            "tokens off by",
+            "from a tenth: error",
+            "of the excess",
+        ],
         lines,
     )
 

@@ -26,14 +26,20 @@ def second_family(runs: Sequence[Run], questions: Fits) -> str:
     return (
         f"**Another family.** SmolLM2-135M ({short(control.n_params_before or 0)} outside the embedding) came to this text with another one behind it, and learned it on {short(base.n_tokens)} tokens: from {base.loss_before:.3f} to "
         f"{control.loss_before:.3f} nats. Trained on as the pruned models are, its control ends {abs(moved):.3f} nats {'above' if moved > 0 else 'below'} that. The family's constants, as they are, miss the excess of its pruned models by {first} "
-        f"({', '.join(found)}) with tokens per parameter, by {second} with a floor, and by {by_method(found, whole('p2'))} with P2. Carried on from the first tenth of each curve's tokens the first misses the rest by {by_method(found, pilot(OURS[0]))}, and a power law through the end of that tenth by "
-        f"{by_method(found, lambda laws, own_end: own_end)}. {own_exponents(runs, questions)}[All of it](results.md#a-second-family)."
+        f"({', '.join(found)}) with tokens per parameter, by {second} with a floor, and by {by_method(found, whole('p2'))} with P2: in the end they cost {ratios(found)} times what the first foretells. Carried on from the first tenth of each curve's tokens the first misses the rest by {by_method(found, pilot(OURS[0]))}, and a power law through the end of that tenth by "
+        f"{by_method(found, lambda laws, own_end: own_end)}. {own_exponents(runs, questions)}[All of it](results.md#a-second-family).\n\n"
+        "![What pruning SmolLM2 costs over its control against tokens, measured and foretold, for four ways of pruning](second.png)"
     )
 
 
 def by_method(found: Found, of: Callable[[list[Unseen], Score], Score | None]) -> str:
     errors = [score and score.excess_error for score in (of(*of_method) for of_method in found.values())]
     return ", ".join("-" if error is None else percent(error, 0) for error in errors)
+
+
+def ratios(found: Found) -> str:
+    of_first = [next(each.ratio for each in laws if each.law == OURS[0]) for laws, _ in found.values()]
+    return ", ".join("-" if ratio is None else f"{ratio:.1f}" for ratio in of_first)
 
 
 def whole(law: str) -> Callable[[list[Unseen], Score], Score | None]:

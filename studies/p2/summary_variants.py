@@ -49,6 +49,8 @@ def learning_rates(found: Sequence[OfRates]) -> str:
     best = {each.label: min(each.losses, key=each.losses.__getitem__) for each in found}
     by_rate = {rate: [label for label, best_rate in best.items() if best_rate == rate] for rate in variants.RATES}
     said = "; ".join(f"{rate} is best for {', '.join(labels)}" for rate, labels in by_rate.items() if labels)
+    if by_rate[variants.RATES[-1]]:
+        said += ", and a higher one may be better still"
     moved = [
         each.excesses[rate] / each.excesses["the rate"] - 1
         for each in found

@@ -14,7 +14,7 @@ from prunescale.fitting.curve_alone import BASELINES
 from prunescale.fitting.metrics import excess_over
 from prunescale.fitting.score import score
 from prunescale.runs import Run
-from studies.p2.answers import HOW, Asked, asked
+from studies.p2.answers import HOW, Asked, Columns, asked
 from studies.p2.decisions import decided, usable
 from studies.p2.planned import is_of
 
@@ -27,13 +27,16 @@ END = "power law of each end"
 
 @dataclass(frozen=True)
 class Unseen:
-    """A law on runs that it was not fitted to. inside: share of the points in its 90 % interval; None where it has none. factor: by which
-    the recommended tokens are off, to a gain of MIN_GAIN, on geometric average over the `n_worth` runs of which it can be told. pilot:
-    errors beyond a tenth of the tokens, of the law carried on from that tenth's last point; None where its excess cannot be scaled."""
+    """A law on runs that it was not fitted to. inside: share of the points in its 90 % interval; None where it has none. ratio: of the
+    excess after all tokens to what was predicted, on geometric average over runs; None where some prediction has no excess. factor: by
+    which the recommended tokens are off, to a gain of MIN_GAIN, on geometric average over the `n_worth` runs of which it can be told.
+    pilot: errors beyond a tenth of the tokens, of the law carried on from that tenth's last point; None where its excess cannot be
+    scaled."""
 
     law: str
     whole: Score
     inside: float | None
+    ratio: float | None
     factor: float | None
     n_worth: int
     pilot: Score | None
@@ -56,7 +59,17 @@ def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> list[Unseen]:
         decision = decided(of_law, table, runs, MIN_GAIN)
         everything = np.ones(len(points.loss), dtype=bool)
         whole = score(points, everything, of_law.predict(points.columns))
-        found.append(Unseen(name, whole, inside(of_law, points), decision.factor, decision.n_worth, from_pilot(of_law, points)))
+        found.append(
+            Unseen(
+                name,
+                whole,
+                inside(of_law, points),
+                ratio_of(of_law, table),
+                decision.factor,
+                decision.n_worth,
+                from_pilot(of_law, points),
+            )
+        )
     return found
 
 
@@ -70,6 +83,13 @@ def inside(found: Fit, points: Points) -> float | None:
         return None
     low, high = predictive_interval(found, points.columns)
     return float(np.mean((low <= points.loss) & (points.loss <= high)))
+
+
+def ratio_of(found: Fit, table: Columns) -> float | None:
+    last = np.append(table["run"][1:] != table["run"][:-1], True)
+    of_last = {name: column[last] for name, column in table.items()}
+    measured, said = (each - of_last["loss_control"] for each in (of_last["loss"], found.predict(of_last)))
+    return float(np.exp(np.mean(np.log(measured / said)))) if np.all(said > 0) and np.all(measured > 0) else None
 
 
 def from_pilot(found: Fit, points: Points) -> Score | None:

@@ -60,6 +60,7 @@ def test_a_level_of_its_own_is_missed_as_the_law_is_and_not_from_a_pilot(fitted)
     right = next(each for each in on_unseen(fitted, asked(other, "depth")) if each.law == "tokens-per-parameter")
     assert right.whole.excess_error == pytest.approx(1 / 3, rel=1e-4)
     assert right.inside == 0
+    assert right.ratio == pytest.approx(1.5, rel=1e-4)
     assert right.pilot.excess_error == pytest.approx(0, abs=1e-6)
 
 
