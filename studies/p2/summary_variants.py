@@ -75,10 +75,13 @@ def distillation(found: Sequence[Beside], runs: Sequence[Run]) -> str:
             run for run in runs if is_of("curves", run) and labels("curves")[str(run.recipe_hash)] == f"{size}, control"
         )
         said.append(
-            f"by {span([each.change for each in some])} at equal tokens and, since the teacher costs too, by {span([each.change_at_equal_flops for each in some])} at equal FLOPs at "
-            f"{short(control.n_params_before or 0)}, where the unpruned control ends {(control.loss_before or 0) - control.loss:.3f} nats below the teacher"
+            f"at {short(control.n_params_before or 0)} by {span([each.change for each in some])} ({span([each.change_at_equal_flops for each in some])}), where the unpruned control ends "
+            f"{(control.loss_before or 0) - control.loss:.3f} nats below the teacher"
         )
-    return f"**Learning from the model before pruning** changes the excess {'; '.join(said)} ({len(found)} runs). [Each](results.md#distillation)."
+    return (
+        f"**Learning from the model before pruning** changes the excess at equal tokens, and in brackets at equal FLOPs, since the teacher costs too, {'; '.join(said)} ({len(found)} runs). "
+        "A teacher that has itself much to learn holds its pupil back. [Each](results.md#distillation)."
+    )
 
 
 def steps(found: Sequence[Beside]) -> str:
