@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from prunescale.amounts import short
 from prunescale.fitting import Fit, Score
 from prunescale.runs import Run
 from studies.p2 import unseen
-from studies.p2.answers import asked, fits
+from studies.p2.answers import asked, controls, fits
+from studies.p2.planned import is_of
 from studies.p2.unseen import Unseen
+from studies.p2.variants import annealed
 from studies.published.markdown import constant, percent, table
 
 Fits = Mapping[str, Mapping[str, Fit | str]]
@@ -25,13 +28,27 @@ def of_second_family(runs: Sequence[Run], questions: Fits) -> str:
     if not runs:
         return ""
     own = list(own_constants(runs, questions))
-    texts = [both(unseen.ask(runs, questions))]
+    texts = [learned(runs), both(unseen.ask(runs, questions))]
     if own:
         texts.append(
             f"Constants of the law {OWN}, with 90 % intervals: fitted to these runs alone, and to the family.\n\n"
             + table(["method", "constant", "SmolLM2", "the family"], own, n_words=2)
         )
-    return "\n\n".join(texts)
+    return "\n\n".join(text for text in texts if text)
+
+
+def learned(runs: Sequence[Run]) -> str:
+    """How far SmolLM2 was from done with this text when it was pruned."""
+    base = next((run for run in runs if is_of("smollm2-base", run)), None)
+    if base is None:
+        return ""
+    path = ", ".join(f"{point.loss:.4f} after {short(point.n_tokens)}" for point in base.points[-5:])
+    text = f"On its way to what it was before pruning, annealed over the second half, SmolLM2 had a loss of {path}."
+    control = next((run for run in controls(runs) if is_of("smollm2-curves", run)), None)
+    if control is None:
+        return text
+    ends = ", ".join(f"{loss:.4f} after {short(n)}" for n, loss in annealed(control).items())
+    return f"{text} Trained on unpruned, and annealed, it has {ends}: nothing is left to gain at this rate."
 
 
 def both(found: Mapping[str, tuple[list[Unseen], Score]]) -> str:

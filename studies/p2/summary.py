@@ -132,7 +132,7 @@ def sizes(found: Sequence[Curve]) -> str:
         "**Smaller models recover faster** (the paper's v3), and larger ones do not need less data (its v1): at equal tokens and rates the "
         f"excess grows with the size, as {spans['width']} for width and {spans['depth']} for depth; the 90 % interval is above 0 at "
         f"{clear['width']} of {len(of['width'])} and {clear['depth']} of {len(of['depth'])} rates. Larger models have seen more tokens before, 20 a "
-        "parameter, and this cannot tell the two apart."
+        "parameter, and this cannot tell the two apart; SmolLM2 (below) can."
     )
 
 

@@ -24,9 +24,11 @@ def second_family(runs: Sequence[Run], questions: Fits) -> str:
     moved = control.loss - control.loss_before
     first, second = (by_method(found, whole(law)) for law in OURS)
     return (
-        f"**Another family.** SmolLM2-135M ({short(control.n_params_before or 0)} outside the embedding) came to this text with another one behind it, and learned it on {short(base.n_tokens)} tokens: from {base.loss_before:.3f} to "
+        f"**Another family.** SmolLM2-135M ({short(control.n_params_before or 0)} outside the embedding) was trained on this text for {short(base.n_tokens)} tokens, from {base.loss_before:.3f} to "
         f"{control.loss_before:.3f} nats. Trained on as the pruned models are, its control ends {abs(moved):.3f} nats {'above' if moved > 0 else 'below'} that. The family's constants, as they are, miss the excess of its pruned models by {first} "
-        f"({', '.join(found)}) with tokens per parameter, by {second} with a floor, and by {by_method(found, whole('p2'))} with P2: in the end they cost {ratios(found)} times what the first foretells. Carried on from the first tenth of each curve's tokens the first misses the rest by {by_method(found, pilot(OURS[0]))}, and a power law through the end of that tenth by "
+        f"({', '.join(found)}) with tokens per parameter, by {second} with a floor, and by {by_method(found, whole('p2'))} with P2: in the end they cost {ratios(found)} times what the first foretells. "
+        "SmolLM2 had seen two trillion tokens before (arXiv:2502.02737), a thousand times as many a parameter as the family: what goes with N0 in width goes with the size, it seems, and not with those, while 2:4 may cost more the longer a model was trained. "
+        f"Carried on from the first tenth of each curve's tokens the first misses the rest by {by_method(found, pilot(OURS[0]))}, and a power law through the end of that tenth by "
         f"{by_method(found, lambda laws, own_end: own_end)}. {own_exponents(runs, questions)}[All of it](results.md#a-second-family).\n\n"
         "![What pruning SmolLM2 costs over its control against tokens, measured and foretold, for four ways of pruning](second.png)"
     )

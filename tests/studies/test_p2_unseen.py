@@ -1,14 +1,17 @@
 """Fits to the family on runs that they have not seen, made from laws that are known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prunescale.laws import TokensPerParameterLaw
-from prunescale.runs import Point
+from prunescale.runs import Point, read_runs
+from studies.p2 import unseen
 from studies.p2.answers import LAST, OURS, asked, fits
 from studies.p2.report_unseen import of_second_family, of_size_above
+from studies.p2.summary_unseen import second_family
 from studies.p2.unseen import ask, on_unseen
 from tests.conftest import RUN
 
@@ -80,3 +83,18 @@ def test_the_page_shows_constants_of_both(fitted):
 def test_pages_without_such_runs_are_empty(fitted):
     assert of_second_family([], {"depth": fitted}) == ""
     assert of_size_above(made(LAW, [9e6]), {"depth": fitted}) == ""
+
+
+def test_the_sentences_are_of_the_runs_that_come_with_prunescale(fitted):
+    text = second_family(read_runs("embedded:p2-smollm2"), {"depth": fitted})
+    assert "from 2.710 to 2.139 nats" in text
+    assert "(depth) with tokens per parameter" in text
+    assert "{" not in text
+    assert second_family(made(LAW, [1e8]), {"depth": fitted}) == ""
+
+
+@pytest.mark.parametrize("page", ["README.md", "results.md"])
+def test_no_figure_was_left_out_of_the_pages(page):
+    text = (Path(unseen.__file__).parent / page).read_text(encoding="utf-8")
+    assert "{" not in text
+    assert "nan" not in text.split()

@@ -147,7 +147,7 @@ def test_pile_t5_losses_are_per_token_again():
     ("name", "of_law", "of_last"),
     [
         ("Pile-T5 xl", 0.30, 1.44),
-        ("OPT 6.7b", 0.47, 1.12),
+        ("OPT 6.7b", 0.62, 1.12),
         ("K2-65B", 1.25, 1.37),
         ("Mamba-3B", 1.89, 1.84),
         ("Pythia 160m, seed 0", 0.04, 0.23),
