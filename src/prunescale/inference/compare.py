@@ -1,7 +1,7 @@
 """A pruned model and the one that it was made from, timed in turn, so that clocks, heat and neighbours hit both alike."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ def compare(
         vocab_size = min(each.model.config.vocab_size for each in contenders)
         prompt_BL = prompts(vocab_size, batch_size=batch_size, prompt_tokens=prompt_tokens, device=device)
         made: list[tuple[Decoder, int | None]] = []
-        with as_many_graphs_as(len(contenders)):
+        with as_many_graphs_as(len(contenders)) if compiled else nullcontext():
             for each in contenders:
                 on_stage(f"Batch {batch_size}: making {each.name} ready ({each.kernel})")
                 made.append(ready(each.model, prompt_BL, new_tokens, compiled=compiled))
