@@ -12,7 +12,8 @@ from prunescale.models import shape_of_recipe
 from prunescale.runs import Point
 from prunescale.sweep import Study
 from studies.p2.answers import HELD_OUT, METHODS, RIVALS, asked, control_of, ends, fits, held_out
-from studies.p2.report import judged, results
+from studies.p2.judged import judged
+from studies.p2.report import results
 from tests.conftest import RUN
 
 FOLDER = Path(__file__).parents[2] / "studies" / "p2"
