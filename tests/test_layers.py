@@ -26,6 +26,7 @@ LAYERS = (
     "fitting",
     "planner",
     "runs",
+    "devices",
     "models",
     "pruning",
     "training",
@@ -48,6 +49,7 @@ THIRD_PARTY = {
     **dict.fromkeys(("models", "pruning", "training", "inference", "sweep"), ANY_GPU_IMAGE),
     "training": ANY_GPU_IMAGE | {"pyarrow", "datasets"},
     "sweep": ANY_GPU_IMAGE | {"ray", "submitit"},
+    "devices": {"torch"},
     "report": {"numpy", "matplotlib"},
     "cli": {"click", "rich", "numpy", "torch"},
 }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prunescale.cli.bench import name_of
+from prunescale.devices import device_name
 from prunescale.inference import Contender, compare, semi_structured_copy, why_no_kernels
 from prunescale.models import made_from_nothing
 from prunescale.recipe import ModelRecipe
@@ -77,7 +77,7 @@ def measured(runs: Sequence[Run], tokenizer: str, device: torch.device) -> dict[
         on_stage=lambda words: print(words, flush=True),
     )
     return {
-        "device": name_of(device),
+        "device": device_name(device),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
         "size": SIZE,

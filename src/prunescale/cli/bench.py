@@ -79,6 +79,7 @@ def bench(
     MODEL is given as for prunescale prune. Decoding is greedy, by transformers' own model with a static cache; the prompts are random.
     """
     from prunescale.cli.output import print_json, stages
+    from prunescale.devices import device_name
     from prunescale.inference import Contender, compare
 
     place = options.chosen_device(device)
@@ -107,7 +108,7 @@ def bench(
     what = {
         "model": child.name,
         "against": parent.name if parent else None,
-        "device_name": name_of(place),
+        "device_name": device_name(place),
         "prompt_tokens": length,
         "new_tokens": new_tokens,
         "rounds": repeats,
@@ -179,14 +180,6 @@ def with_kernels(child: Any, wanted: str) -> tuple[Any, "Conversion | None", lis
 def fitting_prompt(configs: list[Any], new_tokens: int) -> int:
     """What all models can take beside the new tokens, PROMPT_TOKENS at most; 1 where nothing is left, which is refused later."""
     return max(1, min(PROMPT_TOKENS, *(config.max_position_embeddings - new_tokens for config in configs)))
-
-
-def name_of(device: Any) -> str:
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
 
 
 def answer(found: "Comparison", what: Mapping[str, Any], conversion: "Conversion | None", notes: list[str]) -> dict[str, Any]:

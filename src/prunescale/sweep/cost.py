@@ -6,6 +6,7 @@ from statistics import median
 
 import torch
 
+from prunescale.devices import device_name
 from prunescale.models import read_folder, shape_of, shape_of_recipe, tokenizer_at
 from prunescale.pruning import METHODS
 from prunescale.recipe import PruneRecipe, Recipe
@@ -100,16 +101,20 @@ def teacher_flops(recipe: Recipe, shape: ModelShape) -> int:
     return teacher.forward_flops_per_token(recipe.train.sequence_length)
 
 
+def kind(device: str) -> str:
+    """A device's name without its threads."""
+    return device.split(",")[0]
+
+
 def speed_of(store: Store | None, device: torch.device, n_devices: int = 1) -> Speed:
     """How fast trainings are on a device, or so many that share a model: as the runs of a store were on such, or else by a share of the
     rate of matrix products, which is measured here in less than a second."""
-    one = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    name = f"{n_devices} x {one}" if n_devices > 1 else one
+    name = kind(device_name(device, n_devices))
     # Runs that shared a GPU had a part of it each, and so took as many times as long.
     measured = [
         (run.flops / run.seconds / run.tokens_per_second, run.flops / run.seconds * run.inputs.get("runs_per_gpu", 1.0))
         for run in (store.without_points() if store else ())
-        if run.flops and run.seconds and run.tokens_per_second and run.device and run.device.split(",")[0] == name
+        if run.flops and run.seconds and run.tokens_per_second and run.device and kind(run.device) == name
     ]
     if measured:
         return Speed(tuple(measured), f"as the {len(measured)} runs on {name} in the store")

@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor
 
+from prunescale.devices import device_name
 from prunescale.errors import TrainingError, TrainingStopped
 from prunescale.models import shape_of
 from prunescale.recipe import SparseRecipe, TrainRecipe
@@ -245,7 +246,7 @@ def train_(
         seconds,
         n_tokens / seconds,
         peak_memory(device),
-        device_name(machine),
+        device_name(machine.device, machine.ranks.n),
         n_tokens,
         tuple(left),
     )
@@ -395,10 +396,3 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def device_name(machine: Machine) -> str:
-    several = f"{machine.ranks.n} x " if machine.ranks.n > 1 else ""
-    if machine.device.type == "cuda":
-        return several + torch.cuda.get_device_name(machine.device)
-    return f"{several}CPU, {torch.get_num_threads()} threads"

@@ -12,13 +12,14 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from prunescale.devices import device_name
 from prunescale.errors import TrainingError
 from prunescale.models import named_from_anywhere, shape_of
 from prunescale.models.checkpoint import read_lineage
 from prunescale.runs import Run, Store, refuse_unwritable
 from prunescale.training.callback import current_ranks, refuse_strange
 from prunescale.training.counts import n_params_nonzero, n_zeros, params_by_group, sparsity, versions
-from prunescale.training.loop import Machine, device_name, peak_memory
+from prunescale.training.loop import peak_memory
 from prunescale.training.trainer_log import (
     LOSS,
     Evaluated,
@@ -169,7 +170,7 @@ class RecordRun(TrainerCallback, ExportableState):
             seconds=self._seconds_so_far(),
             tokens_per_second=n_tokens_here / seconds_here if seconds_here else None,
             peak_memory_bytes=peak_memory(args.device),
-            device=device_name(Machine(args.device, current_ranks())),
+            device=device_name(args.device, current_ranks().n),
             versions=versions(),
             inputs={"sparsity": sparsity(model)} if self._had_zeros else {},
             n_params_left=((0, shape.n_params_linear - zeros),) if self._had_zeros else (),
