@@ -67,11 +67,12 @@ def _t5() -> dict[str, Curve]:
 
 
 def _opt() -> dict[str, Curve]:
+    """Tokens come as logarithms, and powers differ in the last digit from machine to machine: whole numbers do not."""
     some = rows("opt.csv")
     found = {}
     for size in dict.fromkeys(row["model_size"] for row in some):
         here = [row for row in some if row["model_size"] == size]
-        found[f"OPT {size}"] = (10 ** numbers(here, "num_token"), np.log(numbers(here, "ppl")))
+        found[f"OPT {size}"] = (np.round(10 ** numbers(here, "num_token")), np.log(numbers(here, "ppl")))
     return found
 
 

@@ -173,7 +173,7 @@ def test_olmo_from_its_first_hundredth_or_its_first_tenth():
 
 def test_one_law_for_a_family_does_worse_than_each_curve_alone():
     found = families.audited("OPT")
-    assert 100 * found.row("tokens", "hoffmann").score.error == pytest.approx(0.86, abs=0.02)
+    assert 100 * found.row("tokens", "hoffmann").score.error == pytest.approx(0.83, abs=0.02)
     assert "baseline" in [check.code for check in found.checks]
 
 
