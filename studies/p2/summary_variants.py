@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from prunescale.amounts import short
 from prunescale.runs import Run
 from studies.p2 import speed, variants
-from studies.p2.planned import is_of, labels
 from studies.p2.variants import Beside, OfRates, Repeated, Scratch
 from studies.published.markdown import percent
 
@@ -15,7 +14,7 @@ def left_out(runs: Sequence[Run]) -> str:
     sentences = [
         noise(list(variants.orders(runs)), list(variants.trainings(runs))),
         learning_rates(list(variants.learning_rates(runs))),
-        distillation(list(variants.distilled(runs)), runs),
+        distillation(list(variants.distilled(runs))),
         steps(list(variants.gradual(runs))),
         nothing(list(variants.scratch(runs))),
         equal_speed(runs),
@@ -64,19 +63,16 @@ def learning_rates(found: Sequence[OfRates]) -> str:
     )
 
 
-def distillation(found: Sequence[Beside], runs: Sequence[Run]) -> str:
+def distillation(found: Sequence[Beside]) -> str:
     """By size: a teacher that is itself far from trained holds its pupils back."""
     if not found:
         return ""
     said = []
-    for size in dict.fromkeys(each.label.split(", ")[0] for each in found):
-        some = [each for each in found if each.label.startswith(f"{size}, ")]
-        control = next(
-            run for run in runs if is_of("curves", run) and labels("curves")[str(run.recipe_hash)] == f"{size}, control"
-        )
+    for size, gained in dict.fromkeys((each.size, each.gained) for each in found):
+        some = [each for each in found if (each.size, each.gained) == (size, gained)]
         said.append(
-            f"at {short(control.n_params_before or 0)} by {span([each.change for each in some])} ({span([each.change_at_equal_flops for each in some])}), where the unpruned control ends "
-            f"{(control.loss_before or 0) - control.loss:.3f} nats below the teacher"
+            f"at {short(size)} by {span([each.change for each in some])} ({span([each.change_at_equal_flops for each in some])}), where the unpruned control ends "
+            f"{gained:.3f} nats below the teacher"
         )
     return (
         f"**Learning from the model before pruning** changes the excess at equal tokens, and in brackets at equal FLOPs, since the teacher costs too, {'; '.join(said)} ({len(found)} runs). "

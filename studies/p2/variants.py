@@ -49,13 +49,16 @@ def at(excess: Mapping[int, float], n_tokens: float) -> float:
 class Beside:
     """A run and the one that differs from it in one thing, nats over their control after LAST tokens each. flops: of the run, in those of
     the other. at_equal_flops: the excess of whichever is the cheaper, (0) of the run and (1) of the plain one, where the plain one has all
-    its tokens and the run has as many FLOPs."""
+    its tokens and the run has as many FLOPs. size: of the model before pruning, by its parameters. gained: nats by which the control ends
+    below it."""
 
     label: str
     plain: float
     other: float
     flops: float
     at_equal_flops: tuple[float, float]
+    size: int
+    gained: float
 
     @property
     def change(self) -> float:
@@ -71,14 +74,14 @@ def distilled(runs: Sequence[Run]) -> Iterator[Beside]:
     """Learning from the model before pruning, beside plain loss. At equal FLOPs the former sees fewer tokens."""
     for label, run, plain, control in beside_curves("distilled", runs):
         mine, other, flops = over(run, control), over(plain, control), spent(run) / spent(plain)
-        yield Beside(label, other[LAST], mine[LAST], flops, (at(mine, LAST / flops), other[LAST]))
+        yield Beside(label, other[LAST], mine[LAST], flops, (at(mine, LAST / flops), other[LAST]), *of_control(control))
 
 
 def gradual(runs: Sequence[Run]) -> Iterator[Beside]:
     """Pruned in steps, beside at once. At equal FLOPs the latter sees more tokens: in between the former trains larger models."""
     for label, run, plain, control in beside_curves("gradual", runs):
         mine, other, flops = run.loss - annealed(control)[LAST], over(plain, control), spent(run) / spent(plain)
-        yield Beside(label, other[LAST], mine, flops, (mine, at(other, LAST * flops)))
+        yield Beside(label, other[LAST], mine, flops, (mine, at(other, LAST * flops)), *of_control(control))
 
 
 def beside_curves(study: str, runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run, Run]]:
@@ -89,6 +92,10 @@ def beside_curves(study: str, runs: Sequence[Run]) -> Iterator[tuple[str, Run, R
             plain, control = curves.get(label.rpartition(", ")[0]), curves.get(f"{label.split(', ')[0]}, control")
             if plain and control:
                 yield label, run, plain, control
+
+
+def of_control(control: Run) -> tuple[int, float]:
+    return control.n_params_before or 0, (control.loss_before or 0) - control.loss
 
 
 def spent(run: Run) -> float:

@@ -71,6 +71,15 @@ def test_distillation_is_judged_at_as_many_tokens_and_at_as_many_flops():
         assert cheaper / plain == pytest.approx(0.8 * 1.5**0.3)
 
 
+def test_a_teacher_is_beside_the_control_of_its_own_training():
+    again = [
+        replace(run, base=f"{run.base}, training 2") for name in ("curves", "distilled") for run in made(name, training=2)
+    ]  # of a loss before pruning of 3.02, where the first training has 3.01, and the control ends at 3
+    found = list(variants.distilled([*made("curves"), *again]))
+    assert len(found) == 8
+    assert [each.gained for each in found] == pytest.approx([0.02] * 8)
+
+
 def test_gradual_pruning_is_beside_pruning_at_once_on_as_many_tokens_in_all():
     stepwise = [
         replace(run, points=(*run.points[:-1], replace(run.points[-1], loss=3.05)))
