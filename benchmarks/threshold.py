@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunescale.devices import device_name
 from prunescale.training.threshold import by_digits, by_partition, magnitude, prune_smallest_
 
 PART = 2**24
@@ -152,7 +153,7 @@ def main() -> None:
         n, _, dtype = size.partition(":")
         found += of_size(int(float(n)), getattr(torch, dtype or "float32"), device)
     counted = ways_to_count(device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    where = device_name(device)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "threshold.json").write_text(json.dumps({"device": where, "sizes": found, "counting": counted}, indent=1))
     (given.out / "threshold.md").write_text(page(where, found, counted))

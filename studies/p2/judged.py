@@ -6,9 +6,10 @@ from functools import cached_property
 
 from prunescale.fitting import Audit, Fit
 from prunescale.runs import Run
-from studies.p2 import unseen
 from studies.p2.answers import METHODS, Asked, asked, fits, held_out
 from studies.p2.decisions import Decisions
+from studies.p2.planned import is_of_any
+from studies.p2.unseen import ABOVE
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Judged:
     def at_constant_rate(self) -> dict[str, int]:
         """Where each method's question at the constant rate is."""
         return {question.method: place for place, question in enumerate(self.questions) if question.phases == ("constant",)}
+
+    @property
+    def audits_by_method(self) -> dict[str, Audit]:
+        """At the constant rate."""
+        return {method: self.audits[place] for method, place in self.at_constant_rate.items()}
 
     @property
     def fits_by_method(self) -> dict[str, dict[str, Fit | str]]:
@@ -43,8 +49,7 @@ class Judged:
 
 def judged(runs: Sequence[Run], n: int = 200) -> Judged:
     """All but the size above the family, which no fit sees. n: refits for each interval."""
-    above = unseen.above(runs)
-    runs = [run for run in runs if run not in above]
+    runs = [run for run in runs if not is_of_any(ABOVE, run)]
     questions = [
         asked(runs, method, phase)
         for method in METHODS

@@ -20,6 +20,10 @@ def is_of(study: str, run: Run) -> bool:
     return run.recipe_hash in labels(study)
 
 
+def is_of_any(parts: Iterable[str], run: Run) -> bool:
+    return any(is_of(part, run) for part in parts)
+
+
 def by_label(study: str, runs: Iterable[Run]) -> dict[str, Run]:
     """The runs of a part of the study, by what they are called there and in its order; the first of those of one recipe."""
     found: dict[str | None, Run] = {}

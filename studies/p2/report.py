@@ -12,13 +12,7 @@ from prunescale.fitting import save_fit
 from prunescale.report import save_png
 from prunescale.runs import Run, read_runs
 from studies.p2 import figures, report_judged, report_unseen, report_variants
-from studies.p2.answers import (
-    LAST,
-    OURS,
-    control_of,
-    ends,
-    seed,
-)
+from studies.p2.answers import LAST, OURS, control_of, ends, seed
 from studies.p2.judged import Judged, judged
 from studies.p2.planned import is_of
 from studies.p2.summary import into, summary
@@ -176,8 +170,7 @@ def main() -> None:
     runs, second, variants = (read_runs(f"embedded:{name}") for name in ("p2", "p2-smollm2", "p2-variants"))
     found, page = judged(runs), HERE / "README.md"
     (HERE / "results.md").write_text(results(runs, found, variants, second), encoding="utf-8")
-    audits = {method: found.audits[place] for method, place in found.at_constant_rate.items()}
-    text = summary(runs, variants, second, audits, found.fits_by_method, found.decisions)
+    text = summary(runs, variants, second, found)
     page.write_text(into(page.read_text(encoding="utf-8"), text), encoding="utf-8")
     FITS.mkdir(exist_ok=True)
     for law, behind in (("tokens-per-parameter", ""), ("control-floor", "-floor")):

@@ -7,28 +7,25 @@ from prunescale.fitting import Fit, Score
 from prunescale.runs import Run
 from studies.p2 import unseen
 from studies.p2.answers import asked, controls, fits
-from studies.p2.planned import is_of
-from studies.p2.unseen import Unseen
+from studies.p2.planned import is_of, is_of_any
+from studies.p2.unseen import OfFamily, Unseen
 from studies.p2.variants import annealed
 from studies.published.markdown import constant, percent, table
-
-Fits = Mapping[str, Mapping[str, Fit | str]]
-"""By method and law, of the family's points at the constant rate."""
 
 OWN = "tokens-per-parameter"
 
 
-def of_size_above(runs: Sequence[Run], questions: Fits) -> str:
+def of_size_above(runs: Sequence[Run], of_family: OfFamily) -> str:
     """Empty where there are none."""
-    some = unseen.above(runs)
-    return both(unseen.ask(some, questions)) if some else ""
+    some = [run for run in runs if is_of_any(unseen.ABOVE, run)]
+    return both(unseen.ask(some, of_family)) if some else ""
 
 
-def of_second_family(runs: Sequence[Run], questions: Fits) -> str:
+def of_second_family(runs: Sequence[Run], of_family: OfFamily) -> str:
     if not runs:
         return ""
-    own = list(own_constants(runs, questions))
-    texts = [learned(runs), both(unseen.ask(runs, questions))]
+    own = list(own_constants(runs, of_family))
+    texts = [learned(runs), both(unseen.ask(runs, of_family))]
     if own:
         texts.append(
             f"Constants of the law {OWN}, with 90 % intervals: fitted to these runs alone, and to the family.\n\n"
@@ -51,7 +48,7 @@ def learned(runs: Sequence[Run]) -> str:
     return f"{text} Trained on unpruned, and annealed, it has {ends}: nothing is left to gain at this rate."
 
 
-def both(found: Mapping[str, tuple[list[Unseen], Score]]) -> str:
+def both(found: Mapping[str, tuple[Mapping[str, Unseen], Score]]) -> str:
     head = (
         "The laws as fitted to the five sizes, at the constant rate; and beyond a tenth of the tokens, carried on from that tenth. Of each the errors on these runs, the excess in the end over what it foretells, and the factor by which it is "
         f"off in the tokens from which on a doubling gains less than {unseen.MIN_GAIN:g} nats, over as many runs as that was measured of."
@@ -61,11 +58,11 @@ def both(found: Mapping[str, tuple[list[Unseen], Score]]) -> str:
     )
 
 
-def errors(laws: Sequence[Unseen], own_end: Score) -> str:
+def errors(laws: Mapping[str, Unseen], own_end: Score) -> str:
     """The least error of the excess first; below them each curve's own end."""
     lines = [
         [
-            each.law,
+            law,
             percent(each.whole.error),
             share(each.whole.excess_error),
             share(each.whole.slope_error),
@@ -74,7 +71,7 @@ def errors(laws: Sequence[Unseen], own_end: Score) -> str:
             "-" if each.factor is None else f"{each.factor:.2f} ({each.n_worth})",
             *(["-"] * 2 if each.pilot is None else [percent(each.pilot.error), share(each.pilot.excess_error)]),
         ]
-        for each in sorted(laws, key=lambda each: each.whole.excess_error or each.whole.error)
+        for law, each in sorted(laws.items(), key=lambda pair: pair[1].whole.excess_error or pair[1].whole.error)
     ]
     lines.append([f"*{unseen.END}*", *["-"] * 6, percent(own_end.error), share(own_end.excess_error)])
     return table(
@@ -97,9 +94,9 @@ def share(value: float | None) -> str:
     return "-" if value is None else percent(value, 1)
 
 
-def own_constants(runs: Sequence[Run], questions: Fits) -> Iterator[list[str]]:
+def own_constants(runs: Sequence[Run], of_family: OfFamily) -> Iterator[list[str]]:
     """Method, constant, and its values by these runs and by the family."""
-    for method, of_laws in questions.items():
+    for method, of_laws in of_family.items():
         question = asked(runs, method)
         here = fits(question, [OWN])[OWN] if len(question.table["run"]) else ""
         there = of_laws[OWN]

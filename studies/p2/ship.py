@@ -18,7 +18,7 @@ from pathlib import Path
 
 from prunescale.embedded import ROOT
 from prunescale.runs import Run, Store
-from studies.p2.planned import is_of, labels
+from studies.p2.planned import is_of, is_of_any, labels
 
 SHIPPED = ROOT / "runs"
 FAMILY, SECOND, VARIANTS = "p2.db", "p2-smollm2.db", "p2-variants.db"
@@ -37,7 +37,7 @@ def ship(stores: Sequence[str], folder: Path = SHIPPED) -> int:
     known = [run for name in (FAMILY, SECOND, VARIANTS) if (folder / name).exists() for run in of_store(folder / name)]
     runs = distinct([*known, *(run for store in stores for run in of_store(store))])
     second = [run for run in runs if is_of_any(OF_SECOND, run)]
-    family, variants = sorted_out([run for run in runs if run not in second])
+    family, variants = sorted_out([run for run in runs if not is_of_any(OF_SECOND, run)])
     write(folder / FAMILY, family)
     write(folder / SECOND, [shipped(run, run.recipe.get("base") or run.base) for run in second])
     write(folder / VARIANTS, variants)
@@ -94,10 +94,6 @@ def is_nearest(run: Run, runs: Sequence[Run], chosen: dict[str, float]) -> bool:
     loss = next((loss for base, loss in chosen.items() if base.endswith(f"/{name}")), None)
     alike = [each for each in runs if each.recipe_hash == run.recipe_hash]
     return loss is None or run is min(alike, key=lambda each: abs(each.loss - loss))
-
-
-def is_of_any(parts: Sequence[str], run: Run) -> bool:
-    return any(is_of(part, run) for part in parts)
 
 
 def shipped(run: Run, base: str) -> Run:

@@ -8,6 +8,7 @@ from prunescale.runs import Run
 from studies.p2 import variants
 from studies.p2.answers import LAST, METHODS, OURS, control_of, controls, ends, foretold, seed
 from studies.p2.decisions import MIN_GAIN, PILOT_TOKENS, Decisions
+from studies.p2.judged import Judged
 from studies.p2.planned import labels
 from studies.p2.summary_unseen import second_family
 from studies.p2.summary_variants import left_out
@@ -35,30 +36,22 @@ def into(readme: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n\n{rest[rest.index(END) :]}"
 
 
-def summary(
-    runs: Sequence[Run],
-    others: Sequence[Run],
-    second: Sequence[Run],
-    audited: Audits,
-    questions: Mapping[str, Mapping[str, Fit | str]],
-    decided: Mapping[str, Decisions],
-) -> str:
-    """What came out, in sections. others: the variants of the family's runs. second: the runs of the second family. questions: all fits by
-    method and law, at the constant rate."""
-    found = curves(runs)
-    fits = {method: of for method, of_laws in questions.items() if isinstance(of := of_laws["tokens-per-parameter"], Fit)}
-    sentences = (floor(runs, audited), sizes(found), rates(found, fits), methods(runs))
+def summary(runs: Sequence[Run], others: Sequence[Run], second: Sequence[Run], judged: Judged) -> str:
+    """What came out, in sections. others: the variants of the family's runs. second: the runs of the second family."""
+    found, audits, decided = curves(runs), judged.audits_by_method, judged.decisions
+    fits = judged.fits_of("tokens-per-parameter")
+    sentences = (floor(runs, audits), sizes(found), rates(found, fits), methods(runs))
     parts = [
         state([*runs, *others, *second]),
         FIGURES,
         "## What is seen",
         "\n".join(f"- {sentence}" for sentence in sentences),
         "## Better laws",
-        law(audited, fits, decided),
+        law(audits, fits, decided),
         tested(runs),
         how_little(decided),
-        second_family(second, questions),
-        missed(audited, [*runs, *others]),
+        second_family(second, judged.fits_by_method),
+        missed(audits, [*runs, *others]),
         left_out([*runs, *others]),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -16,10 +16,16 @@ from prunescale.fitting.score import score
 from prunescale.runs import Run
 from studies.p2.answers import HOW, Asked, Columns, asked
 from studies.p2.decisions import decided, usable
-from studies.p2.planned import is_of
+
+OfFamily = Mapping[str, Mapping[str, Fit | str]]
+"""Fits to the family by method and law, at the constant rate; the reason where there is none."""
+
+ABOVE = ("base-large", "curves-large")
+"""The parts of the study that are of the size above the family."""
 
 MIN_GAIN = 0.05
-"""Nats by a doubling of the tokens that are worth it, of which in models of this size less than 60M tokens bring less."""
+"""Nats: what a doubling of the tokens must gain here. With as little as in decisions.py these models would go on beyond all that was
+measured."""
 
 END = "power law of each end"
 """Of the baselines the best from a tenth of the tokens."""
@@ -33,7 +39,6 @@ class Unseen:
     pilot: errors beyond a tenth of the tokens, of the law carried on from that tenth's last point; None where its excess cannot be
     scaled."""
 
-    law: str
     whole: Score
     inside: float | None
     ratio: float | None
@@ -42,16 +47,11 @@ class Unseen:
     pilot: Score | None
 
 
-def above(runs: Sequence[Run]) -> list[Run]:
-    """Those of the size above the family."""
-    return [run for run in runs if is_of("base-large", run) or is_of("curves-large", run)]
-
-
-def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> list[Unseen]:
-    """Each law, as it was fitted to other runs, on all points of a question."""
+def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> dict[str, Unseen]:
+    """Each law by its name, as it was fitted to other runs, on all points of a question."""
     table = usable(question).table
     runs = list(np.unique(table["run"]))
-    found = []
+    found = {}
     for name, of_law in fits.items():
         if isinstance(of_law, str):
             continue
@@ -59,16 +59,13 @@ def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> list[Unseen]:
         decision = decided(of_law, table, runs, MIN_GAIN)
         everything = np.ones(len(points.loss), dtype=bool)
         whole = score(points, everything, of_law.predict(points.columns))
-        found.append(
-            Unseen(
-                name,
-                whole,
-                inside(of_law, points),
-                ratio_of(of_law, table),
-                decision.factor,
-                decision.n_worth,
-                from_pilot(of_law, points),
-            )
+        found[name] = Unseen(
+            whole,
+            inside(of_law, points),
+            ratio_of(of_law, table),
+            decision.factor,
+            decision.n_worth,
+            from_pilot(of_law, points),
         )
     return found
 
@@ -107,11 +104,10 @@ def by_own_end(fits: Mapping[str, Fit | str], question: Asked) -> Score:
     return score(points, held, BASELINES[END](points, held, "loss_control"))
 
 
-def ask(runs: Sequence[Run], questions: Mapping[str, Mapping[str, Fit | str]]) -> dict[str, tuple[list[Unseen], Score]]:
-    """By method, of those that some of the runs are pruned by: the laws at the constant rate, and each curve's own end. questions: the fits
-    to the family, by method."""
+def ask(runs: Sequence[Run], of_family: OfFamily) -> dict[str, tuple[dict[str, Unseen], Score]]:
+    """By method, of those that some of the runs are pruned by: the laws, and each curve's own end."""
     found = {}
-    for method, fits in questions.items():
+    for method, fits in of_family.items():
         question = asked(runs, method)
         if len(question.table["run"]):
             found[method] = (on_unseen(fits, question), by_own_end(fits, question))

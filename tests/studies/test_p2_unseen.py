@@ -51,8 +51,7 @@ def fitted():
 
 
 def test_a_law_that_holds_there_too_errs_nowhere(fitted):
-    found = {each.law: each for each in on_unseen(fitted, asked(made(LAW, [1e8]), "depth"))}
-    right = found["tokens-per-parameter"]
+    right = on_unseen(fitted, asked(made(LAW, [1e8]), "depth"))["tokens-per-parameter"]
     assert right.whole.excess_error == pytest.approx(0, abs=1e-6)
     assert right.factor == pytest.approx(1, abs=0.02)
     assert right.pilot.excess_error == pytest.approx(0, abs=1e-6)
@@ -60,7 +59,7 @@ def test_a_law_that_holds_there_too_errs_nowhere(fitted):
 
 def test_a_level_of_its_own_is_missed_as_the_law_is_and_not_from_a_pilot(fitted):
     other = made(replace(LAW, A=0.45), [1e8])
-    right = next(each for each in on_unseen(fitted, asked(other, "depth")) if each.law == "tokens-per-parameter")
+    right = on_unseen(fitted, asked(other, "depth"))["tokens-per-parameter"]
     assert right.whole.excess_error == pytest.approx(1 / 3, rel=1e-4)
     assert right.inside == 0
     assert right.ratio == pytest.approx(1.5, rel=1e-4)
