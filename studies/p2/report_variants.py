@@ -17,6 +17,7 @@ def sections(runs: Sequence[Run]) -> Iterator[str]:
     makers: dict[str, Callable[[Sequence[Run]], str]] = {
         "Noise": noise,
         "Learning rates": rates,
+        "Tokens before": tokens_before,
         "Distillation": distilled,
         "Gradual pruning": gradual,
         "Small models from nothing": scratch,
@@ -58,21 +59,38 @@ def listed(values: np.ndarray) -> str:
 
 
 def rates(runs: Sequence[Run]) -> str:
-    found = list(variants.learning_rates(runs))
+    found = variants.learning_rates(runs)
     if not found:
         return ""
+    tried = [rate for rate in RATES if any(rate in each.losses for each in found)]
     lines = [
         [
             each.label,
-            *(f"{each.losses[rate]:.4f}" for rate in RATES),
-            *("-" if each.label == "control" else f"{each.excesses[rate]:.4f}" for rate in RATES),
+            *(figure(each.losses.get(rate)) for rate in tried),
+            *(figure(None if each.label == "control" else each.excesses.get(rate)) for rate in tried),
         ]
         for each in found
     ]
-    head = ["6.43M", *(f"{rate}: loss" for rate in RATES), *("excess" for _ in RATES)]
+    head = ["6.43M", *(f"{rate}: loss" for rate in tried), *("excess" for _ in tried)]
     return (
         "Losses of finished models after 60M tokens, and their excesses over controls at the same learning rate; the rule is a quarter of the base's.\n\n"
         + table(head, lines)
+    )
+
+
+def figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def tokens_before(runs: Sequence[Run]) -> str:
+    found = variants.tokens_before(runs)
+    if not found:
+        return ""
+    seen = list(found[0].excesses)
+    lines = [[each.label, *(figure(each.excesses[n]) for n in seen), f"{each.power:+.2f}"] for each in found]
+    return (
+        f"{OVER}, of 6.43M parameters whose base had seen so many tokens a parameter, 20 in the family; each over the control of its own base. The power is that of those tokens to "
+        "which the excess goes.\n\n" + table(["", *(f"{n} before" for n in seen), "power"], lines)
     )
 
 

@@ -64,6 +64,8 @@ PARTS = {
     "curves-large": "curves of that size",
     "seeds": "other orders of the data",
     "learning-rates": "other learning rates",
+    "bases-tokens": "bases with fewer and more tokens",
+    "curves-tokens": "curves of those",
     "distilled": "learning from the model before pruning",
     "gradual": "pruned in steps",
     "scratch": "small models from nothing",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prunescale.amounts import short
 from prunescale.runs import Run
 from studies.p2 import speed, variants
-from studies.p2.variants import Beside, OfRates, Repeated, Scratch
+from studies.p2.variants import Beside, OfRates, Repeated, Scratch, TokensBefore
 from studies.published.markdown import percent
 
 
@@ -13,7 +13,8 @@ def left_out(runs: Sequence[Run]) -> str:
     """What the paper does not ask, a sentence each; empty where nothing of it was run. runs: of the family, and their variants."""
     sentences = [
         noise(list(variants.orders(runs)), list(variants.trainings(runs))),
-        learning_rates(list(variants.learning_rates(runs))),
+        learning_rates(variants.learning_rates(runs)),
+        tokens_before(variants.tokens_before(runs)),
         distillation(list(variants.distilled(runs))),
         steps(list(variants.gradual(runs))),
         nothing(list(variants.scratch(runs))),
@@ -45,21 +46,34 @@ def noise(orders: Sequence[Repeated], trainings: Sequence[Repeated]) -> str:
 def learning_rates(found: Sequence[OfRates]) -> str:
     if not found:
         return ""
+    tried = [rate for rate in variants.RATES if any(rate in each.losses for each in found)]
     best = {each.label: min(each.losses, key=each.losses.__getitem__) for each in found}
-    by_rate = {rate: [label for label, best_rate in best.items() if best_rate == rate] for rate in variants.RATES}
+    by_rate = {rate: [label for label, best_rate in best.items() if best_rate == rate] for rate in tried}
     said = "; ".join(f"{rate} is best for {', '.join(labels)}" for rate, labels in by_rate.items() if labels)
-    if by_rate[variants.RATES[-1]]:
+    if by_rate[tried[-1]]:
         said += ", and a higher one may be better still"
     moved = [
         each.excesses[rate] / each.excesses["the rate"] - 1
         for each in found
         if each.label != "control"
-        for rate in variants.RATES
+        for rate in each.losses
         if rate != "the rate"
     ]
+    others = " and ".join(rate.removesuffix(" the rate") for rate in tried if rate != "the rate")
     return (
-        f"**The learning rate**, a quarter of the base's, against half and twice of it at one size: {said}. Over controls at the same rate the excess changes by "
+        f"**The learning rate**, a quarter of the base's, against {others} of it at one size: {said}. Over controls at the same rate the excess changes by "
         f"{span(moved)}. [Figures](results.md#learning-rates)."
+    )
+
+
+def tokens_before(found: Sequence[TokensBefore]) -> str:
+    if not found:
+        return ""
+    powers = ", ".join(f"{each.label} {each.power:+.2f}" for each in found)
+    least, most = min(found[0].excesses), max(found[0].excesses)
+    return (
+        f"**Tokens before pruning**, from {least} to {most} a parameter at one size: the excess goes as these tokens to the power of {powers}. In the family they go with the size, so "
+        "this is what of its powers of N0 is theirs. [Figures](results.md#tokens-before)."
     )
 
 

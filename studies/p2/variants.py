@@ -13,7 +13,10 @@ from prunescale.runs import Run
 from studies.p2.answers import LAST, by_phase
 from studies.p2.planned import by_label, labels
 
-RATES = ("half the rate", "the rate", "twice the rate")
+RATES = ("half the rate", "the rate", "twice the rate", "four times the rate")
+
+SEEN = {"d256-5": 5, "d256": 20, "d256-80": 80}
+"""Tokens a parameter that each training of one size had before pruning."""
 
 
 def by_base(runs: Sequence[Run]) -> Iterator[list[Run]]:
@@ -106,22 +109,58 @@ def spent(run: Run) -> float:
 
 @dataclass(frozen=True)
 class OfRates:
-    """Losses of the finished models, and their excesses over controls trained as they were, by the learning rate."""
+    """Losses of the finished models, and their excesses over controls trained as they were, by the learning rates that were tried."""
 
     label: str
     losses: dict[str, float]
     excesses: dict[str, float]
 
 
-def learning_rates(runs: Sequence[Run]) -> Iterator[OfRates]:
+def learning_rates(runs: Sequence[Run]) -> list[OfRates]:
+    """From the training of the base of which most was tried."""
+    of_bases = [list(of_rates(by_label("learning-rates", some))) for some in by_base(runs)]
+    return max(of_bases, key=lambda found: sum(len(each.losses) for each in found), default=[])
+
+
+def of_rates(found: Mapping[str, Run]) -> Iterator[OfRates]:
+    """By the way of pruning, where others than the rule's rate were tried. found: by label."""
+    controls = {rate: found[f"control, {rate}"] for rate in RATES if f"control, {rate}" in found}
+    for how in dict.fromkeys(label.rpartition(", ")[0] for label in found):
+        of_rate = {rate: found[f"{how}, {rate}"] for rate in controls if f"{how}, {rate}" in found}
+        if "the rate" in of_rate and len(of_rate) > 1:
+            losses = {rate: annealed(run)[LAST] for rate, run in of_rate.items()}
+            yield OfRates(how, losses, {rate: over(run, controls[rate])[LAST] for rate, run in of_rate.items()})
+
+
+@dataclass(frozen=True)
+class TokensBefore:
+    """What pruning one size in one way costs by the tokens a parameter that its base had seen: nats over the control, finished models after
+    LAST tokens each."""
+
+    label: str
+    excesses: dict[int, float]
+
+    @property
+    def power(self) -> float:
+        """Of those tokens, to which the excess goes."""
+        seen, excesses = np.log(list(self.excesses)), np.log(list(self.excesses.values()))
+        return float(np.polyfit(seen, excesses, 1)[0])
+
+
+def tokens_before(runs: Sequence[Run]) -> list[TokensBefore]:
+    """Each over the control of its own base; of bases that were trained several times, on average."""
+    found: dict[str, dict[int, list[float]]] = {}
     for some in by_base(runs):
-        found = by_label("learning-rates", some)
-        for how in dict.fromkeys(label.rpartition(", ")[0] for label in found):
-            of_rate = {rate: found[f"{how}, {rate}"] for rate in RATES if f"{how}, {rate}" in found}
-            controls = {rate: found[f"control, {rate}"] for rate in of_rate if f"control, {rate}" in found}
-            if len(of_rate) == len(controls) == len(RATES):
-                losses = {rate: annealed(run)[LAST] for rate, run in of_rate.items()}
-                yield OfRates(how, losses, {rate: over(of_rate[rate], control)[LAST] for rate, control in controls.items()})
+        curves = by_label("curves-tokens", some) or by_label("curves", some)
+        for label, run in curves.items():
+            size, how = label.split(", ")
+            if size in SEEN and how != "control" and (control := curves.get(f"{size}, control")):
+                found.setdefault(how, {}).setdefault(SEEN[size], []).append(over(run, control)[LAST])
+    return [
+        TokensBefore(how, {n: float(np.exp(np.mean(np.log(some)))) for n, some in sorted(by_seen.items())})
+        for how, by_seen in found.items()
+        if len(by_seen) == len(SEEN)
+    ]
 
 
 @dataclass(frozen=True)

