@@ -319,8 +319,13 @@ class Recipe:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that tell this recipe from others. Paths count as written, whatever lies there."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
+        return hash_of(self.to_dict())
+
+
+def hash_of(content: Mapping[str, Any]) -> str:
+    """The same of a recipe's content, also as an older prunescale wrote it."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
 
 
 Section = ModelRecipe | PruneRecipe | SparseRecipe | DistillRecipe | TrainRecipe

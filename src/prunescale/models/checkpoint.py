@@ -20,7 +20,7 @@ from prunescale.fields import fits
 from prunescale.models.blocks import INDEX_FILE, BlocksOnDisk, StoredTensors, file_of_each_tensor, other_shape
 from prunescale.models.card import card
 from prunescale.models.families import family_of, shape_of
-from prunescale.models.folder import CONFIG_FILE, LINEAGE_FILE, WeightsWriter, in_one_line, kept_files, new_folder, write_beside
+from prunescale.models.folder import CONFIG_FILE, LINEAGE_FILE, WeightsWriter, first_words, kept_files, new_folder, write_beside
 from prunescale.shape import ModelShape
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -151,7 +151,7 @@ def refuse_sizes(path: str | Path, file: Path) -> None:
         entries = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"The model configuration of {path} cannot be read ({in_one_line(error)}): copy the model again."
+            f"The model configuration of {path} cannot be read ({first_words(error)}): copy the model again."
         ) from error
     if not isinstance(entries, dict):
         raise ModelError(f"The model configuration of {path} is no JSON object: copy the model again.")
@@ -335,7 +335,7 @@ def read_lineage(folder: Path) -> dict[str, Any]:
         return lineage
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise ModelError(
-            f"{file} is damaged ({in_one_line(error)}): restore it, or remove it to treat the model as unpruned."
+            f"{file} is damaged ({first_words(error)}): restore it, or remove it to treat the model as unpruned."
         ) from error
 
 
@@ -345,7 +345,7 @@ def read_or_refused(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ModelError(f"{what} ({in_one_line(error)}): a complete Hugging Face model or GGUF file is needed.") from error
+        raise ModelError(f"{what} ({first_words(error)}): a complete Hugging Face model or GGUF file is needed.") from error
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             os.replace(unfinished, target)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"The model cannot be written to {target} ({in_one_line(error)}): name another folder, or make room."
+            f"The model cannot be written to {target} ({first_words(error)}): name another folder, or make room."
         ) from error
 
 
@@ -86,7 +86,7 @@ def refuse_to_overwrite(folder: str | Path, source: Path | None = None) -> None:
         raise ModelError(f"{target} is inside the model's own folder, {source}: name a folder elsewhere.")
 
 
-def in_one_line(error: Exception) -> str:
+def first_words(error: Exception) -> str:
     """The first sentence or so of a message: transformers writes pages."""
     words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return textwrap.shorten(words, 160, placeholder=" ...")

@@ -3,14 +3,13 @@
 A figure that cannot be computed again from what is kept (a loss, a count of zeros) is not checked, nor is one that nobody knows.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from prunescale.errors import StoreError
+from prunescale.recipe import hash_of
 from prunescale.runs.check import check
 from prunescale.runs.record import Run, average_over
 from prunescale.runs.store import Store
@@ -74,8 +73,7 @@ def figures(run: Run) -> Iterator[Figure]:
 def recipe_hash(run: Run) -> Iterator[Figure]:
     """Of the recipe as it was kept, not as today's prunescale would read it: entries that are younger have no part in it."""
     if run.recipe:
-        canonical = json.dumps(run.recipe, sort_keys=True, separators=(",", ":"))
-        yield "recipe_hash", run.recipe_hash, hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
+        yield "recipe_hash", run.recipe_hash, hash_of(run.recipe)
 
 
 def sums(run: Run) -> Iterator[Figure]:
