@@ -1,6 +1,5 @@
 """What the runs of the study answer, as numbers: curves by size and method, fits, and what they say of runs that they did not see."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from prunescale.runs import Run
 from prunescale.runs.control import with_control
 from prunescale.runs.table import columns
 from prunescale.sweep import Study
-from studies.p2.planned import FOLDER
+from studies.p2.planned import FOLDER, is_of_any
 
 Columns = dict[str, np.ndarray]
 REGISTERED = Path(__file__).parent / "registered"
@@ -155,34 +154,55 @@ class Foretold:
     90 % interval, and as it came. error: mean of the absolute error as a share of the excess, over all its points."""
 
     name: str
+    base: str
     predicted: float
     interval: tuple[float, float]
     measured: float
     error: float
 
+    @property
+    def is_inside(self) -> bool:
+        return self.interval[0] <= self.measured <= self.interval[1]
 
-def foretold(runs: Sequence[Run], method: str, law: str) -> list[Foretold]:
-    """The runs of which the fit of a law in registered/ has not seen one of the same recipe: it is to those on which its law was chosen."""
-    found = load_fit(REGISTERED / law / f"{method}.json")
-    recipes = json.loads((REGISTERED / law / "recipes.json").read_text(encoding="utf-8"))[method]
-    seen = {run.id for run in runs if run.recipe_hash in recipes}
-    table, answers = asked(runs, method).table, []
-    later = (table["phase"] == "constant") & (table["n_tokens"] >= MIN_TOKENS) & ~np.isin(table["run"], list(seen))
-    for id in dict.fromkeys(table["run"][later]):
-        of_run = {name: column[later & (table["run"] == id)] for name, column in table.items()}
-        loss = of_run["loss"]
-        predicted, (low, high) = found.predict(of_run), predictive_interval(found, of_run)
+
+def registered(law: str, method: str) -> Fit:
+    """The fit of a law to the runs on which it was chosen."""
+    return load_fit(REGISTERED / law / f"{method}.json")
+
+
+def foretold(runs: Sequence[Run], method: str, law: str, *, by: Fit | None = None) -> list[Foretold]:
+    """The runs that were made after the registered fit of a law, as that says, or another fit to the same runs. Of whichever training of a
+    base: one that was trained once more is another model."""
+    found = registered(law, method)
+    known = set(found.points.columns["run"])
+    newest = max((run.created for run in runs if run.id in known), default="")
+    curves = [run for run in runs if is_of_any(("curves", "curves-large"), run)]
+    later = [run for run in curves if run.created > newest and run.pruning_method]
+    found, answers = by or found, []
+    table = asked([*later, *controls(curves)], method).table
+    usable = (table["phase"] == "constant") & (table["n_tokens"] >= MIN_TOKENS) & np.isfinite(table["loss_control"])
+    for run in later:
+        of_run = {name: column[usable & (table["run"] == run.id)] for name, column in table.items()}
+        if not len(loss := of_run["loss"]):
+            continue
+        predicted = found.predict(of_run)
+        low, high = predictive_interval(found, of_run) if found.replicates else (predicted, predicted)
         error = float(np.mean(np.abs(predicted - loss) / scale(of_run, loss)))
         ends = [float((each - of_run["loss_control"])[-1]) for each in (predicted, low, high, loss)]
-        name = next(run.name for run in runs if run.id == id)
-        answers.append(Foretold(name, ends[0], (ends[1], ends[2]), ends[3], error))
-    return sorted(answers, key=lambda each: each.name)
+        answers.append(Foretold(run.name, Path(run.base).name, ends[0], (ends[1], ends[2]), ends[3], error))
+    return sorted(answers, key=lambda each: (each.name, each.base))
+
+
+def refitted(law: str, method: str, rival: str) -> Fit:
+    """Another law fitted to the same points as the registered fit of a law."""
+    found = registered(law, method)
+    return fit(LAWS[rival], found.points.columns, phases=("constant",), **HOW)
 
 
 def to_come(runs: Sequence[Run], method: str, law: str) -> list[tuple[str, float, tuple[float, float]]]:
     """Runs of the size above the family that are not there yet: name, excess after all tokens at the constant rate as the registered fit
     of a law says, and its 90 % interval."""
-    found = load_fit(REGISTERED / law / f"{method}.json")
+    found = registered(law, method)
     there = {run.recipe_hash for run in runs}
     (base,) = Study.from_toml(FOLDER / "base-large.toml").runs
     assert base.recipe.model

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from prunescale.amounts import short
-from prunescale.fitting import HOLDOUTS, Fit
+from prunescale.fitting import HOLDOUTS, Fit, predictive_interval
 from prunescale.fitting.anchor import from_last_point
 from prunescale.report import COLOURS
 from prunescale.runs import Run
@@ -32,29 +32,31 @@ def all_of(runs: Sequence[Run], others: Sequence[Run], second: Sequence[Run], fi
     }
 
 
+SHOWN = {0.5: "-", 0.25: "--"}
+"""Rates of which curves are shown, and how: with all of them there are twenty lines in a panel."""
+
+
 def recovery(found: Sequence[Curve]) -> Figure:
-    """The excess over the control against the tokens, a panel a method and a colour a size; the darker the more is gone."""
+    """The excess over the control against the tokens, a panel a method and a colour a size."""
     figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
     sizes = sorted({curve.size for curve in found})
     for panel, method in zip(panels, METHODS, strict=True):
-        here = [curve for curve in found if curve.method == method]
-        for curve in here:
-            panel.plot(
-                curve.n_tokens,
-                curve.excess,
-                color=COLOURS[sizes.index(curve.size)],
-                alpha=0.35 + 0.65 * curve.rate / 0.5,
-                linewidth=1.2,
-            )
+        for curve in found:
+            if curve.method == method and curve.rate in SHOWN:
+                colour = COLOURS[sizes.index(curve.size)]
+                panel.plot(curve.n_tokens, curve.excess, SHOWN[curve.rate], color=colour, linewidth=1.3)
         panel.set_title(method[0].upper() + method[1:], fontsize=9.5)
         logarithmic(panel)
     for size, colour in zip(sizes, COLOURS, strict=False):
         panels[-1].plot([], [], color=colour, label=short(size))
     panels[-1].legend(frameon=False, fontsize=7.5, title="parameters", title_fontsize=7.5, loc="upper right")
+    for style, label in (("-", "half gone"), ("--", "a quarter gone")):
+        panels[0].plot([], [], style, color="0.3", label=label)
+    panels[0].legend(frameon=False, fontsize=7.5, loc="lower left")
     figure.supxlabel("tokens after pruning", fontsize=9.5)
     figure.supylabel("loss over the control (nats per token)", fontsize=9.5)
-    figure.suptitle("Recovery at a constant rate; darker lines have lost more", fontsize=10.5)
+    figure.suptitle("What pruning costs, at a constant learning rate", fontsize=10.5)
     return figure
 
 
@@ -65,9 +67,9 @@ def rates(found: Sequence[Curve]) -> Figure:
     sizes = sorted({curve.size for curve in found})
     for panel, method in zip(panels, ("depth", "width"), strict=True):
         for size, colour in zip(sizes, COLOURS, strict=False):
-            some = [curve for curve in found if (curve.method, curve.size) == (method, size)]
+            some = sorted((c for c in found if (c.method, c.size) == (method, size)), key=lambda curve: curve.pruned)
             panel.plot(
-                [curve.rate for curve in some],
+                [curve.pruned for curve in some],
                 [curve.at(LAST) for curve in some],
                 "o-",
                 color=colour,
@@ -95,24 +97,33 @@ def elsewhere(runs: Sequence[Run], fits: Mapping[str, Fit]) -> Figure:
         (held,) = HOLDOUTS["tenfold"](points)
         lines = {"-": points.loss, ":": found.predict(points.columns), "--": from_last_point(found, points, held)}
         rate, control = points.columns["pruning_rate"], points.columns["loss_control"]
+        low, high = predictive_interval(found, points.columns)
         for number in range(points.n_runs):
             here = points.run_index == number
+            shade = COLOURS[0] if rate[here][0] < 0.4 else COLOURS[1]
+            panel.fill_between(
+                points.columns["n_tokens"][here],
+                (low - control)[here],
+                (high - control)[here],
+                color=shade,
+                alpha=0.12,
+                linewidth=0,
+            )
             for style, loss in lines.items():
                 some = here & held if style == "--" else here
-                colour = COLOURS[0] if rate[here][0] < 0.4 else COLOURS[1]
                 panel.plot(
                     points.columns["n_tokens"][some],
                     (loss - control)[some],
                     style,
-                    color=colour,
+                    color=shade,
                     linewidth=1.5 if style == "-" else 1.2,
                 )
         panel.set_title(method[0].upper() + method[1:], fontsize=9.5)
         logarithmic(panel)
-    for style, label in (("-", "measured"), (":", "the family's constants"), ("--", "carried on from a tenth")):
+    for style, label in (("-", "measured"), (":", "the family's constants, 90 %"), ("--", "carried on from a tenth")):
         panels[0].plot([], [], style, color="0.3", label=label)
     panels[0].legend(frameon=False, fontsize=7.5, loc="lower left")
-    for label, colour in (("a quarter gone", COLOURS[0]), ("half gone", COLOURS[1])):
+    for label, colour in (("a quarter gone (0.27 in depth)", COLOURS[0]), ("half gone", COLOURS[1])):
         panels[1].plot([], [], color=colour, label=label)
     panels[1].legend(frameon=False, fontsize=7.5, loc="lower left")
     figure.supxlabel("tokens after pruning", fontsize=9.5)
@@ -122,7 +133,7 @@ def elsewhere(runs: Sequence[Run], fits: Mapping[str, Fit]) -> Figure:
 
 
 def ways(taught: Sequence[Beside], stepwise: Sequence[Beside]) -> Figure:
-    """What distillation and pruning in steps make of the excess, as a share of the plain run's, at equal tokens and at equal FLOPs."""
+    """What distillation and pruning in steps make of the excess, as a share of that without, at equal tokens and at equal FLOPs."""
     rows = [*taught, *stepwise]
     figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(rows)), layout="constrained")
     panel = figure.subplots()
@@ -138,7 +149,8 @@ def ways(taught: Sequence[Beside], stepwise: Sequence[Beside]) -> Figure:
     panel.plot([], [], "o", color="0.3", markersize=5, markerfacecolor="white", label="equal FLOPs")
     panel.legend(frameon=False, fontsize=8, loc="best")
     panel.set_yticks([-number for number in range(len(rows))], [each.label for each in rows], fontsize=8)
-    panel.set_xlabel("loss over the control after 60M tokens, as a share of that without", fontsize=9)
+    panel.set_xlabel("loss over the control after 60M tokens; 1: with plain loss, pruned at once", fontsize=9)
+    figure.suptitle("A teacher (blue) and pruning in four steps (orange)", fontsize=10.5)
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis="x", color="0.93", linewidth=0.6)

@@ -25,14 +25,16 @@ HERE = Path(__file__).parent
 def results(runs: Sequence[Run], found: Judged, variants: Sequence[Run] = (), second: Sequence[Run] = ()) -> str:
     """The whole page. second: the runs of the second family."""
     head = ["# Results", "*Made by `python -m studies.p2.report` from the runs.*"]
-    return "\n\n".join([*head, *sections(runs, found, second), *report_variants.sections([*runs, *variants])]) + "\n"
+    everything = [*runs, *variants]
+    return "\n\n".join([*head, *sections(runs, found, second, everything), *report_variants.sections(everything)]) + "\n"
 
 
-def sections(runs: Sequence[Run], found: Judged, second: Sequence[Run]) -> Iterator[str]:
+def sections(runs: Sequence[Run], found: Judged, second: Sequence[Run], everything: Sequence[Run]) -> Iterator[str]:
+    """everything: the family's runs and their variants, bases that were trained once more among them."""
     yield "## Runs\n\n" + cost_table([*runs, *second])
     yield "## Finished models\n\n" + ends_table([*runs, *second])
     yield "## Trends\n\n" + trends(curves(runs))
-    yield "## Foretold\n\n" + report_judged.foretold_table(runs)
+    yield "## Foretold\n\n" + report_judged.foretold_table(everything)
     for title, text in {
         "The size above": report_unseen.of_size_above(runs, found.fits_by_method),
         "A second family": report_unseen.of_second_family(second, found.fits_by_method),

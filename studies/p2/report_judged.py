@@ -32,10 +32,11 @@ def foretold_table(runs: Sequence[Run]) -> str:
     lines = [
         [
             each.name,
+            each.base,
             law,
             f"{each.predicted:.4f} ({each.interval[0]:.4f} to {each.interval[1]:.4f})",
             f"{each.measured:.4f}",
-            "yes" if each.interval[0] <= each.measured <= each.interval[1] else "no",
+            "yes" if each.is_inside else "no",
             percent(each.error, 1),
         ]
         for law in OURS
@@ -43,7 +44,7 @@ def foretold_table(runs: Sequence[Run]) -> str:
         for each in foretold(runs, method, law)
     ]
     lines += [
-        [name, law, f"{predicted:.4f} ({low:.4f} to {high:.4f})", "not run yet", "-", "-"]
+        [name, "d960", law, f"{predicted:.4f} ({low:.4f} to {high:.4f})", "not run yet", "-", "-"]
         for law in OURS
         for method in ("depth", "width")
         for name, predicted, (low, high) in to_come(runs, method, law)
@@ -52,9 +53,9 @@ def foretold_table(runs: Sequence[Run]) -> str:
         return "There is no other run."
     return (
         "The fits of our laws to the runs on which they were chosen are kept in registered/ (tokens-per-parameter: to what there was of "
-        "curves.toml, control-floor: to all of it). What they say of the other runs, in nats over the control after 60M tokens, and the "
-        "mean error over the whole curve as a share of the excess.\n\n"
-        + table(["run", "law", "foretold, 90 %", "measured", "inside", "error of the excess"], lines, n_words=2)
+        "curves.toml, control-floor: to all of it). What they say of the runs that were made since, of whichever training of the base, in nats over the control after 60M "
+        "tokens, and the mean error over the whole curve as a share of the excess.\n\n"
+        + table(["run", "base", "law", "foretold, 90 %", "measured", "inside", "error of the excess"], lines, n_words=3)
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from prunescale.runs import Run
 from studies.p2 import speed, variants
+from studies.p2.speed import Faster
 from studies.p2.variants import RATES, Beside, Repeated
 from studies.published.markdown import percent, table
 
@@ -116,7 +117,7 @@ def distilled(runs: Sequence[Run]) -> str:
     return beside(
         list(variants.distilled(runs)),
         "from the parent",
-        "the loss against the parent's distribution in the place of the text's next token. At equal FLOPs it sees fewer tokens, between which it is read by a power law",
+        "the loss against the parent's distribution in the place of the text's next token. At equal FLOPs it has seen fewer tokens, between which its loss is read, over that of the control after 60M",
     )
 
 
@@ -124,7 +125,7 @@ def gradual(runs: Sequence[Run]) -> str:
     return beside(
         list(variants.gradual(runs)),
         "in four steps",
-        "at once, and in four steps with 5M tokens after each but the last. At equal FLOPs what is pruned at once sees more tokens, to which it is carried on by a power law",
+        "at once, and in four steps with 5M tokens after each but the last; in width at the rate that the steps came to, by the odds. At equal FLOPs what is pruned at once has seen more tokens, to which its loss is carried on",
     )
 
 
@@ -161,16 +162,20 @@ def at_equal_speed(runs: Sequence[Run]) -> str:
         kinds = speed.by_kind(each)
         ways = list(dict.fromkeys(one.way for one in each))
         pairs = [(method, wanted) for wanted in speed.WANTED for method in ("depth", "width")]
-        times = [[kind, *(f"{some[way].speed:.2f}" for way in ways)] for kind, some in kinds.items()]
+        times = [[kind, *(spread_of(some[way]) for way in ways)] for kind, some in kinds.items()]
         equal = [[kind, *(nats(speed.cost(some, *pair)) for pair in pairs)] for kind, some in kinds.items()]
         costs = ", ".join(f"{way} {next(one.excess for one in each if one.way == way):.3f}" for way in ways)
         texts.append(
             f"{found['device']}, {found['date']}, torch {found['torch']}, {found['size']}: prompts of {found['prompt_tokens']} tokens and {found['new_tokens']} to decode, medians of "
-            f"{found['rounds']} rounds. Times the speed of the dense model:\n\n{table(['', *ways], times)}\n\n{OVER}, of these: {costs}. At equal speed, read between the rates:\n\n"
+            f"{found['rounds']} rounds, and the least and the most of them. Times the speed of the dense model:\n\n{table(['', *ways], times)}\n\n{OVER}, of these: {costs}. At equal speed, read between the rates:\n\n"
             + table(["", *(f"{method} at {wanted:g} times" for method, wanted in pairs)], equal)
         )
     return "\n\n".join(texts)
 
 
+def spread_of(each: Faster) -> str:
+    return f"{each.speed:.2f} ({each.low:.2f} to {each.high:.2f})"
+
+
 def nats(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.2f}"

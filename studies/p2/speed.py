@@ -99,13 +99,15 @@ def measured(runs: Sequence[Run], tokenizer: str, device: torch.device) -> dict[
 
 @dataclass(frozen=True)
 class Faster:
-    """A way to prune: times the dense model's speed, and nats over the control after LAST tokens, annealed. what: decoding, or
-    the prompt."""
+    """A way to prune: times the dense model's speed, the median over rounds, the least and the most, and nats over the control after LAST
+    tokens, annealed. what: decoding, or the prompt."""
 
     what: str
     batch_size: int
     way: str
     speed: float
+    low: float
+    high: float
     excess: float
 
 
@@ -124,11 +126,11 @@ def faster(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Faster]:
     if two_four:
         excess["2:4"] = min(two_four)
     return [
-        Faster(what, ratio["batch_size"], ratio["model"], speed, excess[ratio["model"]])
+        Faster(what, ratio["batch_size"], ratio["model"], *speeds, excess[ratio["model"]])
         for ratio in found["ratios"]
-        for what, speed in (
-            ("decoding", ratio["tokens_per_second"]["median"]),
-            ("prompt", 1 / ratio["seconds_to_first_token"]["median"]),
+        for what, speeds in (
+            ("decoding", [ratio["tokens_per_second"][which] for which in ("median", "low", "high")]),
+            ("prompt", [1 / ratio["seconds_to_first_token"][which] for which in ("median", "high", "low")]),
         )
     ]
 

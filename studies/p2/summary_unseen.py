@@ -1,6 +1,6 @@
 """The README's sentences on runs that no fit has seen: see unseen.py."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from prunescale.amounts import short
 from prunescale.fitting import Fit, Score
@@ -10,9 +10,7 @@ from studies.p2.answers import OURS, asked, controls, fits
 from studies.p2.planned import is_of
 from studies.p2.report_unseen import OWN
 from studies.p2.unseen import OfFamily, Unseen
-from studies.published.markdown import percent
-
-Found = Mapping[str, tuple[Mapping[str, Unseen], Score]]
+from studies.published.markdown import percent, table
 
 
 def second_family(runs: Sequence[Run], of_family: OfFamily) -> str:
@@ -22,26 +20,44 @@ def second_family(runs: Sequence[Run], of_family: OfFamily) -> str:
     if base is None or control is None or not control.loss_before or not (found := unseen.ask(runs, of_family)):
         return ""
     moved = control.loss - control.loss_before
-    first, second, p2 = (by_method(found, lambda laws, _, law=law: laws.get(law) and laws[law].whole) for law in (*OURS, "p2"))
+    head = [
+        "",
+        "in the end, of what is foretold",
+        "error: tokens per parameter",
+        "with a floor",
+        "P2",
+        "inside 90 %",
+        "from a tenth: the first",
+        "its own end",
+    ]
+    lines = [
+        [
+            method,
+            ratios(laws[OURS[0]]),
+            *(error(laws.get(law) and laws[law].whole) for law in (*OURS, "p2")),
+            "-" if (inside := laws[OURS[0]].inside) is None else percent(inside, 0),
+            error(laws[OURS[0]].pilot),
+            error(own_end),
+        ]
+        for method, (laws, own_end) in found.items()
+    ]
     return (
         f"**Another family.** SmolLM2-135M ({short(control.n_params_before or 0)} outside the embedding) was trained on this text for {short(base.n_tokens)} tokens, from {base.loss_before:.3f} to "
-        f"{control.loss_before:.3f} nats. Trained on as the pruned models are, its control ends {abs(moved):.3f} nats {'above' if moved > 0 else 'below'} that. The family's constants, as they are, miss the excess of its pruned models by {first} "
-        f"({', '.join(found)}) with tokens per parameter, by {second} with a floor, and by {p2} with P2: in the end they cost {ratios(found)} times what the first foretells. "
-        "SmolLM2 had seen two trillion tokens before (arXiv:2502.02737), a thousand times as many a parameter as the family: what goes with N0 in width goes with the size, it seems, and not with those, while 2:4 may cost more the longer a model was trained. "
-        f"Carried on from the first tenth of each curve's tokens the first misses the rest by {by_method(found, lambda laws, _: laws[OURS[0]].pilot)}, and a power law through the end of that tenth by "
-        f"{by_method(found, lambda _, own_end: own_end)}. {own_exponents(runs, of_family)}[All of it](results.md#a-second-family).\n\n"
+        f"{control.loss_before:.3f} nats; trained on as the pruned models are, its control ends {abs(moved):.3f} nats {'above' if moved > 0 else 'below'} that. What the family's constants say of its pruned models: the excess in the end against what the first law foretells, by the rate; "
+        "the mean error of the excess along the curves, and of its points how many lie inside the first law's interval; and the error beyond a tenth of the tokens, of the first law carried on from that tenth and of a power law through its end.\n\n"
+        f"{table(head, lines)}\n\n"
+        "One model, of another depth, tokenizer and pre-training: two trillion tokens (arXiv:2502.02737), a thousand times as many a parameter. That it lies near the family's line in width all the same suggests that the size matters there and not those; in 2:4 they may. "
+        f"{own_exponents(runs, of_family)}Train a tenth of the tokens before trusting constants of other models, and then the curve's own end (`plan --run`). [All of it](results.md#a-second-family).\n\n"
         "![What pruning SmolLM2 costs over its control against tokens, measured and foretold, for four ways of pruning](second.png)"
     )
 
 
-def by_method(found: Found, of: Callable[[Mapping[str, Unseen], Score], Score | None]) -> str:
-    errors = [score and score.excess_error for score in (of(*of_method) for of_method in found.values())]
-    return ", ".join("-" if error is None else percent(error, 0) for error in errors)
+def ratios(found: Unseen) -> str:
+    return ", ".join(f"{ratio:.2f} ({rate:.2f} gone)" for rate, ratio in found.ratios.items()) or "-"
 
 
-def ratios(found: Found) -> str:
-    of_first = [laws[OURS[0]].ratio for laws, _ in found.values()]
-    return ", ".join("-" if ratio is None else f"{ratio:.1f}" for ratio in of_first)
+def error(found: Score | None) -> str:
+    return "-" if found is None or found.excess_error is None else percent(found.excess_error, 0)
 
 
 def own_exponents(runs: Sequence[Run], of_family: OfFamily) -> str:

@@ -29,12 +29,16 @@ def noise(orders: Sequence[Repeated], trainings: Sequence[Repeated]) -> str:
     if not orders:
         return ""
     by_method = {method: [each for each in trainings if f", {method}" in each.label] for method in ("depth", "width", "2:4")}
-    again = ", ".join(
-        f"{percent(variants.pooled(some), 1)} in {method} ({len(some)})" for method, some in by_method.items() if some
-    )
+    smallest = trainings[0].label.split(", ")[0] if trainings else ""
+    said = []
+    for method, some in by_method.items():
+        if some:
+            others = [each for each in some if not each.label.startswith(smallest)]
+            but = f", {percent(variants.pooled(others), 1)} without the smallest size" if 0 < len(others) < len(some) else ""
+            said.append(f"{percent(variants.pooled(some), 1)} in {method} ({len(some)} recipes{but})")
     of_bases = (
-        f" With a base that was trained once more, by the same recipe, it differs by {again}: which blocks and channels go is another choice then."
-        if again
+        f" With a base that was trained once more by the same recipe, on a text of which a few per cent differ, it differs by {'; '.join(said)}: there another model is pruned."
+        if said
         else ""
     )
     return (
@@ -85,12 +89,12 @@ def distillation(found: Sequence[Beside]) -> str:
     for size, gained in dict.fromkeys((each.size, each.gained) for each in found):
         some = [each for each in found if (each.size, each.gained) == (size, gained)]
         said.append(
-            f"at {short(size)} by {span([each.change for each in some])} ({span([each.change_at_equal_flops for each in some])}), where the unpruned control ends "
-            f"{gained:.3f} nats below the teacher"
+            f"at {short(size)}, where the unpruned control ends {gained:.3f} nats below the teacher, by {span([each.change for each in some])}, and at equal FLOPs, since a teacher costs too, by "
+            f"{span([each.change_at_equal_flops for each in some])}"
         )
     return (
-        f"**Learning from the model before pruning** changes the excess at equal tokens, and in brackets at equal FLOPs, since the teacher costs too, {'; '.join(said)} ({len(found)} runs). "
-        "A teacher that has itself much to learn holds its pupil back. [Each](results.md#distillation)."
+        f"**Learning from the model before pruning**, by its distribution alone, changes the excess at equal tokens {'; '.join(said)} ({len(found)} runs). "
+        "[Each](results.md#distillation)."
     )
 
 
@@ -112,15 +116,15 @@ def nothing(found: Sequence[Scratch]) -> str:
     ]
     parts = []
     if few:
-        parts.append(f"on the 60M tokens of post-training it ends {few_nats(few)} the pruned one")
+        parts.append(f"on the 60M tokens of post-training it ends {few_nats(few)} the pruned one ({len(few)} shapes)")
     if whole:
         shares = [share for _, share in whole]
         parts.append(
-            f"on all tokens that the pruned one and its parent have seen, {min(shares):.2f} to {max(shares):.2f} of their FLOPs, {few_nats([each for each, _ in whole])} it"
+            f"on all tokens that the pruned one and its parent have seen, {min(shares):.2f} to {max(shares):.2f} of their FLOPs, {few_nats([each for each, _ in whole])} it ({len(whole)} shapes)"
         )
     if not parts:
         return ""
-    return f"**A small model from nothing**, of the shape that pruning depth leaves: {'; '.join(parts)} ({len(found)} shapes). [Each](results.md#small-models-from-nothing)."
+    return f"**A small model from nothing**, of the shape that pruning depth leaves: {'; '.join(parts)}. Where between these two amounts they meet was not tried. [Each](results.md#small-models-from-nothing)."
 
 
 def equal_speed(runs: Sequence[Run]) -> str:
@@ -135,13 +139,13 @@ def equal_speed(runs: Sequence[Run]) -> str:
     if not said:
         return ""
     return (
-        f"**At equal measured speed**, {speed.WANTED[0]:g} times the dense model's, depth and width cost, in nats over the control, {'; and '.join(said)}. "
+        f"**At equal measured speed**, {speed.WANTED[0]:g} times the dense model's, depth and width cost about, in nats over the control, {'; and '.join(said)}. Speeds of single rounds differ by a tenth to a fifth from their medians. "
         "[All speeds](results.md#at-equal-speed)."
     )
 
 
 def known(cost: float | None) -> str:
-    return "more than was pruned" if cost is None else f"{cost:.3f}"
+    return "more than was pruned" if cost is None else f"{cost:.2f}"
 
 
 def span(shares: Sequence[float]) -> str:

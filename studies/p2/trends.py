@@ -18,11 +18,12 @@ Interval = tuple[float, float]
 @dataclass(frozen=True)
 class Curve:
     """A pruned model after so many tokens, in one phase: its excess, and the loss of its control. rate: as it was asked for, by which runs
-    of different sizes are compared."""
+    of different sizes are compared; pruned: as it came."""
 
     size: int
     method: str
     rate: float
+    pruned: float
     n_tokens: np.ndarray
     excess: np.ndarray
     control: np.ndarray
@@ -65,7 +66,15 @@ def curves(runs: Sequence[Run], phase: str = "constant") -> list[Curve]:
         n_tokens, excess, loss = np.array(points).T
         kept = excess > 0
         found.append(
-            Curve(run.n_params_before or 0, names[run.pruning_method], wanted_rate(run), n_tokens[kept], excess[kept], loss[kept])
+            Curve(
+                run.n_params_before or 0,
+                names[run.pruning_method],
+                wanted_rate(run),
+                run.pruning_rate or 0.0,
+                n_tokens[kept],
+                excess[kept],
+                loss[kept],
+            )
         )
     return sorted(found, key=lambda curve: (curve.method, curve.rate, curve.size))
 

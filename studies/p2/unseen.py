@@ -33,18 +33,23 @@ END = "power law of each end"
 
 @dataclass(frozen=True)
 class Unseen:
-    """A law on runs that it was not fitted to. inside: share of the points in its 90 % interval; None where it has none. ratio: of the
-    excess after all tokens to what was predicted, on geometric average over runs; None where some prediction has no excess. factor: by
+    """A law on runs that it was not fitted to. inside: share of the points in its 90 % interval; None where it has none. ratios: of the
+    excess after all tokens to what was predicted, by the rate; none where some prediction has no excess. factor: by
     which the recommended tokens are off, to a gain of MIN_GAIN, on geometric average over the `n_worth` runs of which it can be told.
     pilot: errors beyond a tenth of the tokens, of the law carried on from that tenth's last point; None where its excess cannot be
     scaled."""
 
     whole: Score
     inside: float | None
-    ratio: float | None
+    ratios: Mapping[float, float]
     factor: float | None
     n_worth: int
     pilot: Score | None
+
+    @property
+    def ratio(self) -> float | None:
+        """On geometric average over the rates."""
+        return float(np.exp(np.mean(np.log(list(self.ratios.values()))))) if self.ratios else None
 
 
 def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> dict[str, Unseen]:
@@ -62,7 +67,7 @@ def on_unseen(fits: Mapping[str, Fit | str], question: Asked) -> dict[str, Unsee
         found[name] = Unseen(
             whole,
             inside(of_law, points),
-            ratio_of(of_law, table),
+            ratios_of(of_law, table),
             decision.factor,
             decision.n_worth,
             from_pilot(of_law, points),
@@ -82,11 +87,13 @@ def inside(found: Fit, points: Points) -> float | None:
     return float(np.mean((low <= points.loss) & (points.loss <= high)))
 
 
-def ratio_of(found: Fit, table: Columns) -> float | None:
+def ratios_of(found: Fit, table: Columns) -> dict[float, float]:
     last = np.append(table["run"][1:] != table["run"][:-1], True)
     of_last = {name: column[last] for name, column in table.items()}
     measured, said = (each - of_last["loss_control"] for each in (of_last["loss"], found.predict(of_last)))
-    return float(np.exp(np.mean(np.log(measured / said)))) if np.all(said > 0) and np.all(measured > 0) else None
+    if not (np.all(said > 0) and np.all(measured > 0)):
+        return {}
+    return dict(sorted(zip(of_last["pruning_rate"].tolist(), (measured / said).tolist(), strict=True)))
 
 
 def from_pilot(found: Fit, points: Points) -> Score | None:

@@ -13,7 +13,10 @@ from prunescale.runs import Run
 from studies.p2.answers import LAST, by_phase
 from studies.p2.planned import by_label, labels
 
-RATES = ("half the rate", "the rate", "twice the rate", "four times the rate")
+TIMES = {"half the rate": 0.5, "the rate": 1, "twice the rate": 2, "four times the rate": 4}
+"""Learning rates, in those of the rule."""
+
+RATES = tuple(TIMES)
 
 SEEN = {"d256-5": 5, "d256": 20, "d256-80": 80}
 """Tokens a parameter that each training of one size had before pruning."""
@@ -48,12 +51,23 @@ def at(excess: Mapping[int, float], n_tokens: float) -> float:
     return float(np.exp(values[segment] + slope * (np.log(n_tokens) - logs[segment])))
 
 
+def of_loss(run: Run, control: Run, n_tokens: float) -> float:
+    """The loss of the finished model after so many tokens, over that of the control after LAST: the difference of two such is one of
+    losses, whatever tokens each has seen. The control's loss is read between and beyond its counts along the logarithm of the tokens."""
+    losses = annealed(control)
+    counts = sorted(losses)
+    place = min(max(int(np.searchsorted(counts, n_tokens)) - 1, 0), len(counts) - 2)
+    low, high = counts[place : place + 2]
+    share = np.log(n_tokens / low) / np.log(high / low)
+    return at(over(run, control), n_tokens) + losses[low] + float(share) * (losses[high] - losses[low]) - losses[LAST]
+
+
 @dataclass(frozen=True)
 class Beside:
-    """A run and the one that differs from it in one thing, nats over their control after LAST tokens each. flops: of the run, in those of
-    the other. at_equal_flops: the excess of whichever is the cheaper, (0) of the run and (1) of the plain one, where the plain one has all
-    its tokens and the run has as many FLOPs. size: of the model before pruning, by its parameters. gained: nats by which the control ends
-    below it."""
+    """A run and the one that differs from it in one thing, nats over their control after LAST tokens. plain: of the latter, at the rate
+    that the run came to where channels go in steps. flops: of the run, in those of the other. at_equal_flops: of the run (0) and the plain
+    one (1), of which one has seen fewer tokens, or more, so that they cost the same. size: of the model before pruning, by its parameters.
+    gained: nats by which the control ends below it."""
 
     label: str
     plain: float
@@ -70,21 +84,30 @@ class Beside:
 
     @property
     def change_at_equal_flops(self) -> float:
-        return self.at_equal_flops[0] / self.at_equal_flops[1] - 1
+        """Of the loss, as a share of the plain run's excess."""
+        return (self.at_equal_flops[0] - self.at_equal_flops[1]) / self.plain
 
 
 def distilled(runs: Sequence[Run]) -> Iterator[Beside]:
     """Learning from the model before pruning, beside plain loss. At equal FLOPs the former sees fewer tokens."""
     for label, run, plain, control in beside_curves("distilled", runs):
-        mine, other, flops = over(run, control), over(plain, control), spent(run) / spent(plain)
-        yield Beside(label, other[LAST], mine[LAST], flops, (at(mine, LAST / flops), other[LAST]), *of_control(control))
+        mine, other, flops = over(run, control)[LAST], over(plain, control)[LAST], spent(run) / spent(plain)
+        yield Beside(label, other, mine, flops, (of_loss(run, control, LAST / flops), other), *of_control(control))
 
 
 def gradual(runs: Sequence[Run]) -> Iterator[Beside]:
     """Pruned in steps, beside at once. At equal FLOPs the latter sees more tokens: in between the former trains larger models."""
     for label, run, plain, control in beside_curves("gradual", runs):
-        mine, other, flops = run.loss - annealed(control)[LAST], over(plain, control), spent(run) / spent(plain)
-        yield Beside(label, other[LAST], mine, flops, (mine, at(other, LAST * flops)), *of_control(control))
+        flops, at_rate = spent(run) / spent(plain), odds(run) / odds(plain)
+        mine, other = run.loss - annealed(control)[LAST], at_rate * over(plain, control)[LAST]
+        longer = of_loss(plain, control, LAST * flops) + (at_rate - 1) * at(over(plain, control), LAST * flops)
+        yield Beside(label, other, mine, flops, (mine, longer), *of_control(control))
+
+
+def odds(run: Run) -> float:
+    """What is removed against what is kept, with which the excess goes nearly in proportion."""
+    rate = run.pruning_rate or 0.0
+    return rate / (1 - rate)
 
 
 def beside_curves(study: str, runs: Sequence[Run]) -> Iterator[tuple[str, Run, Run, Run]]:
@@ -114,6 +137,12 @@ class OfRates:
     label: str
     losses: dict[str, float]
     excesses: dict[str, float]
+
+    @property
+    def power(self) -> float:
+        """Of the learning rate, to which the excess goes."""
+        rates = np.log([TIMES[rate] for rate in self.excesses])
+        return float(np.polyfit(rates, np.log(list(self.excesses.values())), 1)[0])
 
 
 def learning_rates(runs: Sequence[Run]) -> list[OfRates]:

@@ -1,18 +1,17 @@
 """What the P2 study says of curves, on runs made from a law that is known, and of those that it ships."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prunescale.fitting import load_fit
 from prunescale.laws import TokensPerParameterLaw
 from prunescale.runs import Point, read_runs
 from prunescale.sweep import Study
-from studies.p2.answers import METHODS, OURS, REGISTERED, asked, control_of, foretold, to_come
+from studies.p2.answers import METHODS, OURS, asked, control_of, foretold, refitted, registered, to_come
 from studies.p2.decisions import LAST, MIN_TOKENS, from_few_runs, from_few_tokens, held_out_decisions, of_another, worth
+from studies.p2.planned import is_of
 from studies.p2.trends import curves, over_rates, over_sizes, slope
 from tests.conftest import RUN
 
@@ -122,16 +121,22 @@ def test_the_family_has_each_curve_once_from_one_training_of_its_base():
 @pytest.mark.parametrize("law", OURS)
 @pytest.mark.parametrize("method", ["depth", "width"])
 def test_what_was_foretold_was_foretold_before(method, law):
-    runs = read_runs("embedded:p2")
+    """Every run of the curves that came after the fit's, of whichever training of its base."""
+    runs = [*read_runs("embedded:p2"), *read_runs("embedded:p2-variants")]
     found = foretold(runs, method, law)
-    points = load_fit(REGISTERED / law / f"{method}.json").points
-    recipes = json.loads((REGISTERED / law / "recipes.json").read_text())[method]
-    assert len(recipes) == points.n_runs
-    hashes = {run.name: run.recipe_hash for run in runs}
-    assert len(found) == sum(run.pruning_method == METHODS[method] and run.recipe_hash not in recipes for run in runs)
-    for each in found:
-        assert hashes[each.name] not in recipes
-        assert each.interval[0] < each.predicted < each.interval[1]
+    known = set(registered(law, method).points.columns["run"])
+    newest = max(run.created for run in runs if run.id in known)
+    of_method = [run for run in runs if is_of("curves", run) and run.pruning_method == METHODS[method]]
+    later = [run for run in of_method if run.created > newest and control_of(run, runs)]
+    assert not known & {run.id for run in later}
+    assert [(each.name, each.base) for each in found] == sorted((run.name, Path(run.base).name) for run in later)
+    assert len(found) >= {"tokens-per-parameter": 14, "control-floor": 6}[law]
+    assert all(each.interval[0] < each.predicted < each.interval[1] for each in found)
+
+
+def test_a_rival_is_fitted_to_the_same_runs():
+    ours, rival = registered("control-floor", "width"), refitted("control-floor", "width", "control-floor")
+    assert rival.law.constants() == pytest.approx(ours.law.constants(), rel=1e-3)
 
 
 @pytest.mark.parametrize("law", OURS)

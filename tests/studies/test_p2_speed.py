@@ -43,7 +43,8 @@ def test_models_have_as_many_parameters_as_the_runs(family):
 
 
 def test_a_speed_between_two_rates_costs_something_between_them():
-    some = [Faster("decoding", 1, f"depth {rate}", times, cost) for rate, times, cost in ((0.25, 1.3, 0.1), (0.5, 1.9, 0.4))]
+    known = ((0.25, 1.3, 0.1), (0.5, 1.9, 0.4))
+    some = [Faster("decoding", 1, f"depth {rate}", times, times - 0.1, times + 0.1, cost) for rate, times, cost in known]
     assert at_speed(some, 1.15) == pytest.approx(0.05)
     assert at_speed(some, 1.6) == pytest.approx(0.25)
     assert at_speed(some, 2.0) is None
@@ -56,6 +57,7 @@ def test_what_was_measured_is_beside_what_it_costs(family):
     half = each["decoding", 1, "depth 0.5"]
     assert half.excess == pytest.approx(curves["d640, depth 0.5"].loss - curves["d640, control"].loss)
     assert half.speed > each["decoding", 1, "depth 0.125"].speed > 1
+    assert all(one.low <= one.speed <= one.high for one in each.values())
     text = at_equal_speed(family)
     assert found["device"] in text
     assert "depth at 1.25 times" in text

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prunescale.runs import Point, Store, read_runs
@@ -62,14 +63,23 @@ def made(name, factor=lambda planned: 1.0, training=1, flops=lambda planned: 100
 
 
 def test_distillation_is_judged_at_as_many_tokens_and_at_as_many_flops():
-    taught = made("distilled", lambda _: 0.8, flops=lambda _: 150.0)
-    found = list(variants.distilled([*made("curves"), *taught]))
+    """At equal FLOPs it ends earlier than the control does that both are over, which has gone on falling."""
+    curves = [replace(run, points=tuple(falling(run))) for run in made("curves")]
+    taught = [replace(run, points=tuple(falling(run))) for run in made("distilled", lambda _: 0.8, flops=lambda _: 150.0)]
+    found = list(variants.distilled([*curves, *taught]))
     assert [each.label for each in found] == [run.name for run in taught]
     for each in found:
         assert each.other / each.plain == pytest.approx(0.8)
         assert each.flops == pytest.approx(1.5)
         cheaper, plain = each.at_equal_flops
-        assert cheaper / plain == pytest.approx(0.8 * 1.5**0.3)
+        assert plain == each.plain
+        assert cheaper == pytest.approx(0.8 * 1.5**0.3 * plain + 0.05 * np.log(1.5))
+        assert each.change_at_equal_flops == pytest.approx(cheaper / plain - 1)
+
+
+def falling(run):
+    """Its points, on a control that falls as the logarithm of the tokens."""
+    return [replace(point, loss=point.loss - 0.05 * np.log(point.n_tokens / LAST)) for point in run.points]
 
 
 def test_a_teacher_is_beside_the_control_of_its_own_training():
@@ -91,6 +101,10 @@ def test_gradual_pruning_is_beside_pruning_at_once_on_as_many_tokens_in_all():
     for each in found:
         assert (each.plain, each.other) == (pytest.approx(0.1), pytest.approx(0.05))
         assert each.at_equal_flops == (pytest.approx(0.05), pytest.approx(0.1 * 1.2**-0.3))
+    less = [replace(run, pruning_rate=0.4) for run in stepwise]  # odds of 2/3
+    found = list(variants.gradual([*made("curves"), *less]))
+    assert all(each.plain == pytest.approx(0.1 * 2 / 3) for each in found)
+    assert all(each.at_equal_flops[1] == pytest.approx(0.1 * 2 / 3 * 1.2**-0.3) for each in found)
 
 
 def test_rates_have_controls_of_their_own():
