@@ -160,7 +160,7 @@ def test_the_documentation_lists_the_layers_in_this_order():
         ("runs/a.py", "from prunescale.fitting import fit", 1, "these two never import each other"),
         ("laws/a.py", "from scipy.optimize import brentq", 1, "it may import numpy"),
         ("sweep/a.py", "class A:\n    def f(self):\n        import wandb", 3, "sweep imports wandb"),
-        ("recipe.py", "import numpy as np", 1, "it may import nothing"),
+        ("recipe/recipe.py", "import numpy as np", 1, "it may import nothing"),
         ("runs/a.py", "from .record import Run", 1, "relative import"),
         ("helpers.py", "import os", 1, "helpers is in no layer"),
         ("cli/a.py", "try:\n    import numpy\nexcept ImportError:\n    pass", 2, "inside the command"),
