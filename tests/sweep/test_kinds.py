@@ -167,8 +167,8 @@ def test_cut_off_it_goes_on_with_the_model_that_it_pruned(pruned, tmp_path, monk
 
     with pytest.raises(KeyboardInterrupt):
         run_recipe(pruned, machine=MACHINE, keep_in=tmp_path / "run", progress=Progress(step=stop))
-    monkeypatch.setattr("prunescale.sweep.one.pruned", lambda *arguments: pytest.fail("pruned again"))
-    monkeypatch.setattr("prunescale.sweep.one.loss_before_pruning", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr("prunescale.sweep.begin.pruned", lambda *arguments: pytest.fail("pruned again"))
+    monkeypatch.setattr("prunescale.sweep.begin.loss_before_pruning", lambda *arguments: pytest.fail("measured again"))
     run, trained = run_recipe(pruned, machine=MACHINE, keep_in=tmp_path / "run")
     assert [(p.n_tokens, p.loss) for p in run.points] == [(p.n_tokens, p.loss) for p in expected.points]
     assert run.loss_before == expected.loss_before

@@ -1,9 +1,10 @@
+import json
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from prunescale.errors import PruningError, TrainingError
+from prunescale.errors import PruningError, TrainingError, TrainingStopped
 from prunescale.models import load, save
 from prunescale.pruning import Calibration, prune
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
@@ -108,6 +109,53 @@ def test_the_steps_are_those_taken_one_by_one(recipe):
     assert [(point.n_tokens, point.phase) for point in curve.points] == [(0, "before"), (192, "constant")]
     three, _ = prune(four, method="block-influence", rate=0.5, calibration=calibration)
     assert train_(three.model, tokens, held_out, recipe.train, machine=MACHINE).points[-1].loss == run.loss
+
+
+def test_cut_off_between_two_prunings_it_goes_on_from_there(recipe, tmp_path):
+    """Three prunings, of one block each, with trainings of three steps between: stopped in the second of them."""
+    wanted = replace(recipe, prune=replace(recipe.prune, steps=3))
+    expected, whole = run_recipe(wanted, machine=MACHINE)
+    asked, stages = [], []
+
+    def should_stop():
+        asked.append(len(asked))
+        return len(asked) == 5
+
+    stopping = Machine(CPU, should_stop=should_stop)
+    with pytest.raises(TrainingStopped):
+        run_recipe(wanted, machine=stopping, keep_in=tmp_path / "run")
+    assert [place.name for place in (tmp_path / "run" / "between").iterdir()] == ["2"]
+
+    run, trained = run_recipe(
+        wanted, machine=MACHINE, keep_in=tmp_path / "run", progress=Progress(stage=stages.append, note=stages.append)
+    )
+    assert stages == ["loading", "training after step 2 of 3", "pruning, step 3 of 3", "training"]
+    assert [point.loss for point in run.points] == [point.loss for point in expected.points]
+    assert (run.loss_before, run.inputs, run.flops) == (expected.loss_before, expected.inputs, expected.flops)
+    between, at_once = (one.lineage["training"][0]["between"] for one in (trained, whole))
+    assert [{**done, "seconds": 0} for done in between] == [{**done, "seconds": 0} for done in at_once]
+    assert json.dumps(trained.lineage["pruning"]) == json.dumps(whole.lineage["pruning"])
+    assert not (tmp_path / "run" / "between").exists()
+
+
+def test_killed_before_the_pruned_model_was_known_to_be_whole_it_prunes_again(recipe, tmp_path, monkeypatch):
+    """It once found its own model in the way, each time."""
+    monkeypatch.setattr("prunescale.training.RunFolder.begin", lambda *arguments: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception, match="killed"):
+        run_recipe(recipe, machine=MACHINE, keep_in=tmp_path / "run")
+    monkeypatch.undo()
+    run, _ = run_recipe(recipe, machine=MACHINE, keep_in=tmp_path / "run")
+    assert run.loss == run_recipe(recipe, machine=MACHINE)[0].loss
+
+
+def test_a_run_that_goes_on_is_of_the_type_of_its_base(recipe, tmp_path):
+    """It was float32 once, as its folder keeps it: twice the file."""
+    half = replace(recipe, base=str(save(load(recipe.base), tmp_path / "half", dtype=torch.bfloat16)))
+    n_asked = iter(range(8))  # three of the training between, and five
+    with pytest.raises(TrainingStopped):
+        run_recipe(half, machine=Machine(CPU, should_stop=lambda: next(n_asked) == 7), keep_in=tmp_path / "run")
+    _, trained = run_recipe(half, machine=MACHINE, keep_in=tmp_path / "run")
+    assert trained.dtype == torch.bfloat16
 
 
 def test_training_between_steps_goes_by_the_recipe_with_other_data(recipe):

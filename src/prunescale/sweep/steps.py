@@ -9,7 +9,7 @@ from prunescale.pruning import METHODS, Calibration, prune
 from prunescale.pruning.depth import nearest_blocks
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
 from prunescale.shape import ModelShape
-from prunescale.training import Machine, Tokens, train_
+from prunescale.training import Machine, RunFolder, Tokens, train_
 
 SEED_STRIDE = 1_000_003
 """Between the seeds of the data of one training and the next, so that sweeps over small seeds do not meet."""
@@ -80,9 +80,15 @@ def pruned(checkpoint: Checkpoint, recipe: Recipe, rate: float | None, tokens: T
 
 
 def train_between_(
-    checkpoint: Checkpoint, recipe: Recipe, step: int, tokens: Tokens, held_out: Tokens, machine: Machine
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    step: int,
+    tokens: Tokens,
+    held_out: Tokens,
+    machine: Machine,
+    folder: RunFolder | None = None,
 ) -> Between:
-    """Train a model after a step that is not the last, counted from 1, in place."""
+    """Train a model after a step that is not the last, counted from 1, in place. A training that was begun in the folder goes on."""
     train = between_recipe(recipe, step)
     curve = train_(
         checkpoint.model,
@@ -92,6 +98,7 @@ def train_between_(
         machine=machine,
         keep_zeros=keeps_zeros(train, checkpoint.lineage),
         head_was_pruned=head_was_pruned(checkpoint.lineage),
+        folder=folder,
     )
     first, last = curve.points[0], curve.points[-1]
     return Between(
