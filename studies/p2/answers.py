@@ -9,7 +9,7 @@ import numpy as np
 
 from prunescale.errors import FitError
 from prunescale.fitting import Audit, Fit, audit, bootstrap, fit, load_fit, predictive_interval
-from prunescale.fitting.points import scale
+from prunescale.fitting.excess import scale
 from prunescale.laws import LAWS, Law
 from prunescale.models import shape_of_recipe
 from prunescale.runs import Run

@@ -10,7 +10,7 @@ import numpy as np
 
 from prunescale.errors import FitError
 from prunescale.fitting import HOLDOUTS, Fit, Points, select
-from prunescale.fitting.points import scale
+from prunescale.fitting.excess import scale
 from prunescale.laws import LAWS
 from studies.p2.answers import HOW, LAST, MIN_TOKENS, OURS, Asked, Columns, fits
 

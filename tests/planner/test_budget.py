@@ -136,3 +136,19 @@ def test_planning_needs_no_scipy():
 
     code = "import sys, prunescale.planner; sys.exit(any(name.split('.')[0] == 'scipy' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_answer_below_what_was_seen_has_a_profile_of_its_own():
+    """It had no width at all once: at the end of a search an answer does not move with the constants."""
+    sizes, rates, tokens = [1e6, 2.5e6, 5e6], [0.125, 0.25, 0.5], np.geomspace(1e6, 5e7, 8)
+    size, rate, token = (a.ravel() for a in np.meshgrid(sizes, rates, tokens, indexing="ij"))
+    columns = {"n_params_before": size, "pruning_rate": rate, "n_tokens": token, "loss_before": np.full(len(size), 3.4)}
+    columns["run"] = np.array([f"{n:.0f}-{r}" for n, r in zip(size, rate, strict=True)])
+    loss = LAW.predict(columns) + 0.002 * np.random.default_rng(0).standard_normal(len(size))
+    found = fit(P2Law, columns | {"loss": loss}, phases=None)
+    min_gain = 1.3 * float(loss_at(LAW, 1e6, **MODEL) - loss_at(LAW, 2e6, **MODEL))
+    budget = plan(found, MODEL, min_gain, profiled=True)
+    assert budget.status is BudgetStatus.BELOW_FROM_START
+    low, high = budget.tokens_profile
+    truth = float(tokens_worth_doubling(LAW, MODEL, min_gain))
+    assert (low, low <= truth <= high < 1e6) == (0, True)

@@ -72,7 +72,9 @@ def test_laws_without_a_size_or_a_sparsity_are_refused():
         choose_sparsity(found, 1e20, {})
     with pytest.raises(FitError, match="The compute must be above 0 and finite, got 0"):
         choose_size(found, 0.0, {})
-    assert P2Law.columns[0] == "n_params_before"  # which is chosen among by cost of training after pruning, and needs its rate
+    assert P2Law.columns[0] == "n_params_before"  # at each of which the loss before is another
     p2 = replace(found, law=P2Law(gamma=-1.6, delta=0.1, N_C=0.3, alpha=0.6, D_C=2.5, beta=0.45, E=0.15))
-    with pytest.raises(FitError, match="pruning_rate, loss_before is missing"):
+    with pytest.raises(
+        FitError, match=r"The P2 law reads loss_before and pruning_rate of a model that is trained already, .* no best size"
+    ):
         choose_size(p2, 1e20, {})

@@ -6,7 +6,7 @@ import pytest
 
 from prunescale.laws import HoffmannLaw, P2Law
 from prunescale.planner import loss_at, tokens_worth_doubling, tokens_worth_hour
-from prunescale.planner.gain import doubling_gain, hour_gain
+from prunescale.planner.gain import doubling_gain, hour_gain, tokens_worth
 
 LAW = P2Law(gamma=-1.6, delta=0.1, N_C=0.3, alpha=0.6, D_C=2.5, beta=0.45, E=0.15)
 MODEL = {"n_params_before": 2.5e6, "pruning_rate": 0.375, "loss_before": 3.4}
@@ -61,3 +61,17 @@ def test_what_asks_for_more_tokens(worth):
 
 def test_a_faster_gpu_is_worth_more_tokens():
     assert tokens_worth_hour(LAW, MODEL, 0.01, 2e5) > tokens_worth_hour(LAW, MODEL, 0.01, 1e5)
+
+
+def test_a_gain_that_rises_before_it_falls_is_worth_its_last_fall():
+    """By bisection the fewest tokens were the answer once: there the gain is too small, as it is far beyond."""
+
+    class Hump(P2Law):
+        def loss(self, *, n_tokens, **inputs):  # saturates late: half of a nat is won back around 1e8 tokens
+            return 2.0 + 0.5 / (1 + (np.asarray(n_tokens) / 1e8) ** 1.5)
+
+    law = Hump(gamma=-1.6, delta=0.1, N_C=0.3, alpha=0.6, D_C=2.5, beta=0.45, E=0.15)
+    found = float(tokens_worth(law, {}, 0.02, doubling_gain, between=(1e6, 1e12)))
+    assert doubling_gain(law, {}, 1e6) < 0.02 < doubling_gain(law, {}, 1e8)
+    assert found > 1e8
+    assert doubling_gain(law, {}, found) == pytest.approx(0.02, rel=1e-9)

@@ -80,3 +80,20 @@ def test_nine_in_ten_points_of_real_runs_lie_within():
     assert len(inside) > 300
     assert 0.8 < np.mean(inside) < 0.99
     assert np.mean(errors) < 0.05
+
+
+def test_a_flat_curve_is_worth_at_most_a_million_times_its_tokens():
+    """The power overflowed once."""
+    n_tokens = np.geomspace(1e6, 6e7, 12)
+    found = onward(n_tokens, 0.5 * n_tokens**-0.004)
+    assert found.worth(1e-5) == pytest.approx(1e6 * 6e7)
+    assert found.worth_interval(1e-5)[1] == pytest.approx(1e6 * 6e7)
+
+
+def test_the_fewest_points_have_the_widest_interval():
+    """One error says little of how far the next may be off: Student's t for one is 6.3, not 1.6."""
+    n_tokens, excess = np.array([1e6, 2e6, 4e6, 8e6]), np.array([0.4, 0.33, 0.27, 0.224])
+    found = onward(n_tokens, excess)
+    assert found.n_points == 1
+    low, high = found.exponents
+    assert (high - low) / 2 / found.wobble == pytest.approx(6.314, abs=1e-3)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,10 +48,27 @@ def test_unknown_sizes_of_one_base_are_the_same(make_run, control):
     assert table["loss_control"][0] == 2.0
 
 
-def test_several_controls_count_for_their_mean_where_they_reach(make_run, control):
-    second = make_run(id="second", pruning_rate=0.0, points=points("constant", n100=4.0))
+def test_of_several_controls_those_count_that_reach_furthest_the_same_for_all_of_a_run(make_run, control):
+    # Where one ended earlier the mean once jumped to the other's, and the excess with it.
+    short = make_run(id="short", pruning_rate=0.0, points=points("constant", n100=4.0))
+    third = make_run(id="third", pruning_rate=0.0, points=points("constant", n100=3.0, n10000=2.0))
     pruned = make_run(points=points("constant", n100=7.0, n10000=5.0))
-    assert with_control(columns([second, pruned, control]))["loss_control"][1:3].tolist() == [3.0, 1.0]
+    assert with_control(columns([pruned, short, third, control]))["loss_control"][:2].tolist() == [2.5, 1.5]
+    early = make_run(id="early", points=points("constant", n100=7.0))
+    assert with_control(columns([early, short, third, control]))["loss_control"][0] == 3.0
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(1e-3, 2.0), (2e-3, 4.0), (None, 3.0), (5e-4, np.nan)])
+def test_a_control_was_trained_at_the_same_rate_where_that_is_known(make_run, rate, expected):
+    def at(rate, **losses):
+        return tuple(replace(point, learning_rate=rate) for point in points("constant", **losses))
+
+    controls = [
+        make_run(id=f"{known}", pruning_rate=0.0, points=at(known, n10=loss + 1, n100=loss))
+        for known, loss in ((1e-3, 2.0), (2e-3, 4.0))
+    ]
+    pruned = make_run(points=at(rate, n100=7.0))
+    np.testing.assert_equal(with_control(columns([pruned, *controls]))["loss_control"][0], expected)
 
 
 def test_a_control_that_was_given_is_kept(make_run, control):

@@ -236,7 +236,7 @@ def print_legend(found: "Audit") -> None:
 
 
 def excess_words(found: "Audit") -> str:
-    from prunescale.fitting.points import SMALL
+    from prunescale.fitting.excess import SMALL
 
     over = {"loss_before": "the loss above that before pruning", "loss_control": "the loss above the dense control's"}
     return f"{over[found.over]}, where that is {SMALL:g} nats or more" if found.over else "which these points do not have"

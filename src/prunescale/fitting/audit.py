@@ -10,10 +10,11 @@ from prunescale.errors import FitError
 from prunescale.fitting.checks import Check
 from prunescale.fitting.conclude import fit
 from prunescale.fitting.curve_alone import BASELINES
+from prunescale.fitting.excess import reference
 from prunescale.fitting.holdout import HOLDOUTS, USUAL
 from prunescale.fitting.judge import AuditRow, Spread, judge, judge_anchored, judge_baseline, judge_each_run, rows
 from prunescale.fitting.metrics import excess_over
-from prunescale.fitting.points import Points, reference
+from prunescale.fitting.points import Points
 from prunescale.fitting.result import Fit
 from prunescale.fitting.same_points import same_points
 from prunescale.fitting.score import error_of, in_percent

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prunescale.fitting.excess import SMALL
+from prunescale.fitting.metrics import excess_over
 from prunescale.fitting.minimise import SAME_LOSS
 from prunescale.fitting.points import Points
 from prunescale.fitting.precision import Precision
@@ -74,9 +76,15 @@ def _phases(points: Points) -> tuple[Check, ...]:
 
 
 def _below_before(law: Law, points: Points) -> tuple[Check, ...]:
-    if "loss_before" not in law.columns:
-        return ()
-    n_below = int(np.sum(points.loss < points.columns["loss_before"]))
+    over = excess_over(type(law))
+    if over == "loss_control":
+        n_below = int(np.sum(points.loss < points.columns[over] - SMALL))
+        text = (
+            f"{n_below} of {len(points.loss)} points lie more than {SMALL:g} nats below the loss of their control, where the {law.title} "
+            "cannot go: see whether the control was trained as they were."
+        )
+        return (Check("below-control", text),) if n_below else ()
+    n_below = int(np.sum(points.loss < points.columns[over])) if over else 0
     if n_below == 0:
         return ()
     text = (

@@ -10,10 +10,10 @@ from prunescale.errors import FitError
 from prunescale.fitting.audit import Audit
 from prunescale.fitting.checks import Check
 from prunescale.fitting.edge import edge
+from prunescale.fitting.excess import SMALL
 from prunescale.fitting.holdout import RATES, SIZES
 from prunescale.fitting.metrics import r_squared
 from prunescale.fitting.paired import behind
-from prunescale.fitting.points import SMALL
 from prunescale.fitting.score import error_of, in_percent
 
 LEVEL = 0.9

@@ -11,8 +11,9 @@ from prunescale.fitting.checks import Check
 from prunescale.fitting.conclude import bootstrap
 from prunescale.fitting.curve_alone import BASELINES
 from prunescale.fitting.distance import distance, ranges
+from prunescale.fitting.excess import reference
 from prunescale.fitting.leave_out import leave_each_run_out
-from prunescale.fitting.points import Points, reference
+from prunescale.fitting.points import Points
 from prunescale.fitting.predictive import predictive_interval
 from prunescale.fitting.result import Fit, FitStatus
 from prunescale.fitting.score import Score, score

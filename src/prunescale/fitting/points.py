@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from prunescale.errors import FitError
+from prunescale.fitting.excess import scale_of_curves
 from prunescale.laws import Columns, Law
 
 WEIGHTINGS = ("runs", "points", "excess")
@@ -14,8 +15,7 @@ TEXT = ("run", "phase")
 BESIDE = ("phase", "sparsity", "pruning_rate", "loss_control")
 """Kept where every row has them, for checks and for weights, though the law may not read them."""
 
-SMALL = 0.01
-"""Nats: seeds and restarts move a loss as much, so that a share of an excess below it means nothing."""
+SHARES = ("pruning_rate", "sparsity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def select(
     """
     names = ("run", *law.columns, "loss") + (("phase",) if phases is not None else ())
     _refuse_missing(law, columns, names)
-    beside = [name for name in BESIDE if name in columns and name not in names and (name in TEXT or _known(columns[name]))]
+    beside = [name for name in BESIDE if name in columns and name not in names]
     table = {name: np.asarray(columns[name]) for name in (*names, *beside)}
     table.setdefault("n_tokens", np.asarray(columns.get("n_tokens", np.zeros(len(table["run"])))))
     reasons = {f"learning-rate phase not {' or '.join(sorted(phases))}": ~np.isin(table["phase"], list(phases))} if phases else {}
@@ -88,6 +88,7 @@ def select(
         left_out[reason] = int(np.sum(keep & bad))
         keep &= ~bad
     kept = {name: column[keep] for name, column in table.items()}
+    kept = {name: column for name, column in kept.items() if name not in beside or name in TEXT or _known(column)}
     _refuse_impossible(law, kept)
     order = np.lexsort([kept[name] for name in ("loss", *law.columns, "n_tokens", "run")])
     chosen = {name: column[order] if name in TEXT else column[order].astype(float) for name, column in kept.items()}
@@ -109,24 +110,8 @@ def weights(columns: Columns, weighting: str) -> np.ndarray:
     equal = len(run) / (len(n_points) * n_points[index])
     if weighting == "runs":
         return equal
-    each = equal / scale(columns, columns["loss"]) ** 2
+    each = equal / scale_of_curves(columns) ** 2
     return each / np.mean(each)
-
-
-def reference(columns: Columns) -> str | None:
-    """The column that an excess is over: the dense control's loss, or else that before pruning, if every point has one.
-
-    Further training lowers the loss of the unpruned model too, so the loss before pruning is not what a pruned one returns to.
-    """
-    return next((name for name in ("loss_control", "loss_before") if name in columns), None)
-
-
-def scale(columns: Columns, loss: np.ndarray) -> np.ndarray:
-    """The excess of losses, (..., points), at least SMALL: what an error there is a share of. Raises FitError where there is none."""
-    over = reference(columns)
-    if over is None:
-        raise FitError("Points can be weighted by their excess only where they have a loss before pruning or one of a control.")
-    return np.maximum(loss - columns[over], SMALL)
 
 
 def _refuse_missing(law: type[Law], columns: Columns, names: Collection[str]) -> None:
@@ -139,10 +124,13 @@ def _refuse_impossible(law: type[Law], kept: Columns) -> None:
     for name in (*law.columns, "loss"):
         values = kept[name].astype(float)
         allowed = values >= 0 if name in law.may_be_zero else values > 0
+        if name in SHARES:
+            allowed &= values < 1
         bad = np.flatnonzero(~(np.isfinite(values) & allowed))
         if bad.size:
             run, tokens = kept["run"][bad[0]], float(kept["n_tokens"][bad[0]])
+            needed = "a share below 1 (0.25, not 25)" if name in SHARES else "positive finite numbers"
             raise FitError(
                 f"Run {run} has a {name} of {values[bad[0]]:g} at {tokens:,.0f} tokens; "
-                "a fit needs positive finite numbers: leave the run out or measure it again."
+                f"a fit needs {needed}: leave the run out or measure it again."
             )

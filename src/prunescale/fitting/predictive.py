@@ -3,7 +3,7 @@
 import numpy as np
 
 from prunescale.fitting.conclude import coordinates_of, problem_of
-from prunescale.fitting.points import scale
+from prunescale.fitting.excess import scale, scale_of_curves
 from prunescale.fitting.precision import held_out_residuals, neighbourhood
 from prunescale.fitting.replicate import blocks
 from prunescale.fitting.result import Fit
@@ -33,7 +33,7 @@ def predictive_interval(
     expected = terms.transform(law.predict(columns)) + shift
     drawn = _drawn(found, columns, expected.shape, np.random.default_rng(seed))
     if found.weighting == "excess":
-        shares = residual / scale(found.points.columns, found.points.loss)
+        shares = residual / scale_of_curves(found.points.columns)
         simulated = expected - shares[drawn] * scale(columns, terms.inverse(expected))
     else:
         simulated = expected - residual[drawn]

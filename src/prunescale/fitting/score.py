@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prunescale.fitting.excess import SMALL, reference
 from prunescale.fitting.metrics import MILLION
-from prunescale.fitting.points import SMALL, Points, reference
+from prunescale.fitting.points import Points
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,12 @@ def plan(
     def worth(law: Law) -> np.ndarray:
         return tokens_worth(law, inputs, min_gain, gain, between=between)
 
+    def worth_anywhere(law: Law) -> np.ndarray:
+        return tokens_worth(law, inputs, min_gain, gain, between=(between[0] / FARTHEST, between[1] * FARTHEST))
+
     tokens = float(worth(fit.law))
     tokens_interval = fit.interval(worth, LEVEL)
-    tokens_profile = _profile(fit, worth, between) if profiled else None
+    tokens_profile = _profile(fit, worth_anywhere, between) if profiled else None
     spreads = {"the tokens worth their cost": wider(tokens_interval, tokens_profile)}
     return Budget(
         status=_status(tokens, between),
@@ -87,7 +90,8 @@ def plan(
 
 
 def _profile(fit: Fit, worth: Answer, between: tuple[float, float]) -> tuple[float, float]:
-    """The interval by profile likelihood; an end beyond where answers are sought is open."""
+    """The interval by profile likelihood; an end beyond where answers are sought is open. `worth` is sought farther: at the end of a
+    search an answer does not move, and nothing would be learnt of how far it may be off."""
     from prunescale.fitting.likelihood import profile
 
     found = profile(fit, worth, level=LEVEL, log=True)

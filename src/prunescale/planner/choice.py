@@ -9,7 +9,7 @@ import numpy as np
 from prunescale.errors import FitError
 from prunescale.fitting import Answer, Check, Fit
 from prunescale.planner.optimum import FLOPS_PER_PARAMETER, best_size, best_sparsity, cubic_average
-from prunescale.planner.planned import size_column
+from prunescale.planner.planned import size_of_best
 from prunescale.planner.trust import LEVEL, checked_inputs, checked_positive, doubts, extrapolation, wider
 
 
@@ -30,9 +30,7 @@ class Choice:
 
 def choose_size(fit: Fit, compute: float, inputs: Mapping[str, float], *, profiled: bool = False) -> Choice:
     """N* for a law of a size and tokens; `inputs` has whatever else the law needs."""
-    size = size_column(type(fit.law))
-    if size is None or "n_tokens" not in fit.law.columns:
-        raise FitError(f"The {fit.law.title} is no law of a size and tokens, so there is no best size by it.")
+    size = size_of_best(fit.law)
     inputs, compute = checked_inputs(fit.law, inputs, besides=("n_tokens", size)), checked_positive("The compute", compute)
     value = float(np.ravel(best_size(fit.law, compute, size, inputs))[0])
     tokens = compute / (FLOPS_PER_PARAMETER * value)

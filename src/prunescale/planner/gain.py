@@ -14,7 +14,8 @@ Gain = Callable[[Law, Mapping[str, float], np.ndarray], np.ndarray]
 
 FEWEST, MOST = 1.0, 1e18  # tokens between which an answer is sought unless the caller says otherwise
 SECONDS_PER_HOUR = 3600
-HALVINGS = 60  # of an interval of log tokens: to 1e-16 of it
+N_LOOKS = 193  # places between the ends: apart by a quarter of their logarithm where those are 1e18 from each other
+HALVINGS = 54  # of what lies between two of them: to 1e-16 of it
 
 
 def loss_at(law: Law, n_tokens: float | np.ndarray, **inputs: float) -> np.ndarray:
@@ -35,18 +36,25 @@ def hour_gain(law: Law, inputs: Mapping[str, float], n_tokens: float | np.ndarra
 def tokens_worth(
     law: Law, inputs: Mapping[str, float], min_gain: float, gain: Gain, *, between: tuple[float, float] = (FEWEST, MOST)
 ) -> np.ndarray:
-    """Tokens after which the next step gains less than `min_gain` nats; an end of `between` where no step does, or every one.
+    """Tokens after which no further step gains `min_gain` nats; an end of `between` where none does, or where the last still does.
 
-    By bisection on log tokens: the gain falls with the tokens in every law here.
+    The gain of a law need not fall from the start: it is looked at in N_LOOKS places, and where it falls below for the last time is
+    found by bisection on log tokens.
     """
-    first, last = (gain(law, inputs, np.asarray(end)) for end in between)
-    low, high = (np.full(np.shape(first), np.log(end)) for end in between)
+    places = np.linspace(np.log(between[0]), np.log(between[1]), N_LOOKS)
+    at_first = gain(law, inputs, np.asarray(between[0], dtype=float))
+    enough = np.broadcast_to(gain(law, inputs, np.exp(places)) >= min_gain, (*np.shape(at_first)[:1], N_LOOKS)).reshape(
+        -1, N_LOOKS
+    )
+    any_is = np.any(enough, axis=1).reshape(np.shape(at_first))
+    last = (N_LOOKS - 1 - np.argmax(enough[:, ::-1], axis=1)).reshape(np.shape(at_first))
+    low, high = places[last], places[np.minimum(last + 1, N_LOOKS - 1)]
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        enough = gain(law, inputs, np.exp(middle)) >= min_gain
-        low, high = np.where(enough, middle, low), np.where(enough, high, middle)
-    found = np.where(last >= min_gain, between[1], np.exp(high))
-    return np.where(first < min_gain, between[0], found)
+        is_enough = gain(law, inputs, np.exp(middle)) >= min_gain
+        low, high = np.where(is_enough, middle, low), np.where(is_enough, high, middle)
+    found = np.where(last == N_LOOKS - 1, between[1], np.exp(high))
+    return np.where(any_is, found, between[0])
 
 
 def tokens_worth_doubling(law: Law, inputs: Mapping[str, float], min_gain: float) -> np.ndarray:

@@ -5,7 +5,6 @@ believe that, the curve tells itself: its later points are told from its earlier
 """
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -14,15 +13,16 @@ from prunescale.fitting.curve_alone import end_power_law
 from prunescale.planner.trust import LEVEL, checked_positive
 
 APART = 1.25  # times the tokens from one point at which a curve is tried to the next
+FARTHEST = 1e6  # times the tokens that it has had: no answer is sought beyond
 FEWEST = 4  # points: three for the end, and one to try it on
-SPREAD = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard errors to either end of an interval
 
 
 @dataclass(frozen=True)
 class Onward:
     """excess = factor D^-exponent, nats per token over whatever it is over, from `n_tokens` on.
 
-    wobble: root mean square of the errors of the exponent with which earlier ends of the curve told its later points, `n_tried` times.
+    wobble: root mean square of the errors of the exponent with which earlier ends of the curve told its later points, `n_tried` times,
+    of `n_points` points.
     """
 
     n_tokens: float
@@ -30,11 +30,13 @@ class Onward:
     exponent: float
     wobble: float
     n_tried: int
+    n_points: int
 
     @property
     def exponents(self) -> tuple[float, float]:
-        """The 90 % interval of the exponent."""
-        return self.exponent - SPREAD * self.wobble, self.exponent + SPREAD * self.wobble
+        """The 90 % interval of the exponent, by Student's t for as many points as it was tried on."""
+        spread = student(LEVEL, self.n_points) * self.wobble
+        return self.exponent - spread, self.exponent + spread
 
     @property
     def excess(self) -> float:
@@ -51,8 +53,8 @@ class Onward:
         return low, high
 
     def worth(self, min_gain: float) -> float:
-        """The tokens from which on a doubling lowers the excess by less than `min_gain`; those that it has had where it does so already.
-        Raises FitError for a gain that is not positive."""
+        """The tokens from which on a doubling lowers the excess by less than `min_gain`; those that it has had where it does so already,
+        and at most FARTHEST times these. Raises FitError for a gain that is not positive."""
         return self._worth(checked_positive("The least gain", min_gain), self.exponent)
 
     def worth_interval(self, min_gain: float) -> tuple[float, float]:
@@ -67,7 +69,8 @@ class Onward:
         gain = self.excess * (1 - 2.0**-exponent)  # of the next doubling
         if gain <= min_gain:
             return self.n_tokens
-        return self.n_tokens * float((gain / min_gain) ** (1 / exponent))
+        times = np.log(gain / min_gain) / exponent  # of the logarithm, which does not overflow
+        return self.n_tokens * float(np.exp(min(times, np.log(FARTHEST))))
 
 
 def onward(n_tokens: np.ndarray, excess: np.ndarray) -> Onward:
@@ -83,25 +86,26 @@ def onward(n_tokens: np.ndarray, excess: np.ndarray) -> Onward:
     if found is None:
         raise FitError("The end of the run has no excess: there is nothing left to win back by this measure.")
     factor, exponent = found
-    errors = tried(n_tokens, excess)
+    errors, n_points = tried(n_tokens, excess)
     if not len(errors):
         raise FitError("The run has too few points before its end to try how far its end can be believed: measure more often.")
-    return Onward(float(n_tokens[-1]), factor, exponent, float(np.sqrt(np.mean(errors**2))), len(errors))
+    return Onward(float(n_tokens[-1]), factor, exponent, float(np.sqrt(np.mean(errors**2))), len(errors), n_points)
 
 
-def tried(n_tokens: np.ndarray, excess: np.ndarray) -> np.ndarray:
+def tried(n_tokens: np.ndarray, excess: np.ndarray) -> tuple[np.ndarray, int]:
     """The errors of the exponent with which each earlier end of a curve tells its later points: what it should have been to meet a point,
-    less what it was."""
+    less what it was; and how many points were told."""
     places = spaced(n_tokens)
-    errors = []
+    errors, told_of = [], set()
     for last in places:
         found = end_power_law(n_tokens[: last + 1], excess[: last + 1])
         for later in places[places > last]:
             if found and excess[later] > 0:
                 factor, exponent = found
                 told = factor * n_tokens[later] ** -exponent
+                told_of.add(int(later))
                 errors.append(np.log(told / excess[later]) / np.log(n_tokens[later] / n_tokens[last]))
-    return np.array(errors)
+    return np.array(errors), len(told_of)
 
 
 def spaced(n_tokens: np.ndarray) -> np.ndarray:
@@ -111,3 +115,10 @@ def spaced(n_tokens: np.ndarray) -> np.ndarray:
         if not kept or n_tokens[place] * APART <= n_tokens[kept[-1]]:
             kept.append(place)
     return np.array(kept[::-1])
+
+
+def student(level: float, freedom: int) -> float:
+    """Student's t above which half of what the level leaves out lies."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + level) / 2))

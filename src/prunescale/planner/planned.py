@@ -73,6 +73,23 @@ def size_column(law: type[Law]) -> str | None:
     return next((name for name in law.columns if name.startswith("n_params")), None)
 
 
+GIVEN = ("loss_before", "loss_control", "pruning_rate")
+"""What a law of a pruned model is told of the model before, which is another at each size."""
+
+
+def size_of_best(law: Law) -> str:
+    """The column of the size that can be best by a law. Raises FitError where none can."""
+    size = size_column(type(law))
+    if size is None or "n_tokens" not in law.columns:
+        raise FitError(f"The {law.title} is no law of a size and tokens, so there is no best size by it.")
+    if given := [name for name in GIVEN if name in law.columns]:
+        raise FitError(
+            f"The {law.title} reads {' and '.join(given)} of a model that is trained already, which are others at each size, so there is "
+            "no best size by it: ask a law of models from nothing, such as hoffmann, or plan each size by itself (--n-params-before)."
+        )
+    return size
+
+
 def crossed(
     values: Mapping[str, Sequence[float]], tokens: Sequence[float] | np.ndarray | None = None, *, n_seeds: int = 1
 ) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from prunescale.fitting import Answer
 from prunescale.laws import Law
 from prunescale.planner.gain import doubling_gain, tokens_worth
 from prunescale.planner.optimum import best_size, best_sparsity
-from prunescale.planner.planned import size_column
+from prunescale.planner.planned import size_of_best
 from prunescale.planner.trust import checked_inputs, checked_positive
 
 
@@ -77,9 +77,7 @@ def ask_loss(law: Law, inputs: Mapping[str, float], *, within: float = 0.02) -> 
 
 def ask_size(law: Law, compute: float, inputs: Mapping[str, float], *, within: float = 2.0) -> Question:
     """N*: the best size for so many FLOPs of training."""
-    size, compute = size_column(type(law)), checked_positive("The compute", compute)
-    if size is None or "n_tokens" not in law.columns:
-        raise FitError(f"The {law.title} is no law of a size and tokens, so there is no best size by it.")
+    size, compute = size_of_best(law), checked_positive("The compute", compute)
     inputs = checked_inputs(law, inputs, besides=("n_tokens", size))
     return Question(
         f"best size for {compute:.3g} FLOPs", lambda law: best_size(law, compute, size, inputs), within, as_ratio=True
