@@ -17,6 +17,7 @@ LAYERS = (
     "amounts",
     "fields",
     "file_names",
+    "outputs",
     "embedded",
     "shape",
     "partners",

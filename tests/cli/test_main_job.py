@@ -134,11 +134,11 @@ def recovery(n_tokens, loss_before, *, a, b):
     assert low <= plan["tokens"] <= high
 
 
-def test_the_best_size_for_a_budget_of_compute(work, command, curves):
+def test_there_is_no_best_size_by_a_law_that_reads_the_loss_of_one_model(work, command, curves):
     assert command("fit", curves(), "--out", "fit.json", "--profile").out.count("by profile") == 1
     ended = command("plan", "fit.json", "--rate", "0.5", "--loss-before", "3", "--compute", "1e15", "--no-profile")
-    assert (ended.code, ended.err) == (0, "")
-    assert "Best n_params_before" in ended.out
+    assert (ended.code, ended.out) == (2, "")
+    assert "so there is no best size by it" in ended.err
 
 
 def test_controls_that_were_not_pruned_are_left_out_of_a_fit(work, command, curves):
@@ -209,3 +209,40 @@ def test_a_run_without_a_known_loss_before_is_shown(work, command, curves):
     listed = json.loads(command("runs", "list", "--json").out)["runs"]
     assert sorted((run["id"], run["loss_before"]) for run in listed) == [("f4240-25", 3.0), ("unknown", None)]
     assert all(math.isfinite(run["loss"]) for run in listed)
+
+
+def test_what_runs_are_read_from_is_not_overwritten_by_what_is_made_from_them(work, command, curves):
+    exported = curves()
+    command("runs", "import", exported, "--store", "kept.db")
+    before = Path("kept.db").read_bytes(), Path(exported).read_bytes()
+    for arguments in (
+        ("fit", exported, "--no-intervals", "--out", exported),
+        ("fit", exported, "--no-intervals", "--out", "kept.db"),
+        ("runs", "export", "--store", "kept.db", "--out", "kept.db"),
+    ):
+        ended = command(*arguments)
+        assert ended.code == 2
+        assert "whose runs would be lost" in ended.err or "is a store of runs, which is not overwritten" in ended.err
+    assert (Path("kept.db").read_bytes(), Path(exported).read_bytes()) == before
+
+
+def test_an_input_that_is_given_twice_or_unknown_is_refused(work, command):
+    asked = ("plan", "embedded:depth", "--n-params-before", "30m", "--rate", "0.3", "--loss-control", "2.4")
+    assert "pruning_rate is given twice" in command(*asked, "--set", "pruning_rate=0.4").err
+    assert "reads no foo" in command(*asked, "--set", "foo=1").err
+
+
+def test_two_fits_to_the_same_runs_that_answer_otherwise_are_told_of(work, command):
+    asked = ("--n-params-before", "30m", "--rate", "0.3", "--loss-control", "2.4", "--json")
+    answers = {name: json.loads(command("plan", f"embedded:{name}", *asked).out) for name in ("depth", "depth-floor")}
+    for name, other in (("depth", "depth-floor"), ("depth-floor", "depth")):
+        (rival,) = [check["text"] for check in answers[name]["checks"] if check["code"] == "rival"]
+        assert rival.startswith(f"embedded:{other}, another law fitted to the same runs, says ")
+
+
+def test_runs_of_several_pruning_methods_are_told_of(work, command):
+    found = json.loads(command("fit", "embedded:p2", "--min-tokens", "30m", "--no-intervals", "--json").out)
+    (mixed,) = [check["text"] for check in found["checks"] if check["code"] == "mixed-methods"]
+    assert "20 by block-influence" in mixed
+    one = command("fit", "embedded:p2", "--method", "block-influence", "--min-tokens", "30m", "--no-intervals", "--json")
+    assert "mixed-methods" not in one.out

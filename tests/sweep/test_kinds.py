@@ -83,6 +83,26 @@ def test_sparse_pre_training(from_nothing, tmp_path):
     assert again.inputs["sparsity"] == 0.75
 
 
+def test_zeros_of_a_sparse_training_of_a_base_stay_too(base, train, tmp_path):
+    """They grew back in the next training once: only sparse models from nothing said that they were."""
+    sparse = SparseRecipe(sparsity=0.75, of="steps", every=2)
+    _, trained = run_recipe(Recipe(base=base, sparse=sparse, train=train), machine=MACHINE)
+    zeros = {name: weight == 0 for name, weight in trained.model.named_parameters()}
+    assert zeros["lm_head.weight"].any()
+    again, twice = run_recipe(Recipe(base=str(save(trained, tmp_path / "trained")), train=train), machine=MACHINE)
+    assert again.inputs["sparsity"] == pytest.approx(0.75, abs=1e-3)
+    for name, weight in twice.model.named_parameters():
+        assert torch.equal(weight == 0, zeros[name]), name
+    with pytest.raises(TrainingError, match=r"75.0% of the weights that \[sparse\] is to prune are zero already"):
+        run_recipe(Recipe(base=str(tmp_path / "trained"), sparse=sparse, train=train), machine=MACHINE)
+
+
+def test_a_pattern_that_does_not_divide_a_row_is_refused_before_any_training(from_nothing):
+    odd = replace(from_nothing, sparse=SparseRecipe(pattern="3:5", of="steps", every=2))
+    with pytest.raises(TrainingError, match=r"Rows of 16 weights are no multiple of the 5 of sparse\.pattern 3:5"):
+        run_recipe(odd, machine=MACHINE)
+
+
 def test_made_from_nothing_it_is_the_same_on_every_machine_and_with_every_seed_another(from_nothing):
     dense = replace(from_nothing, sparse=None)
     losses = [run_recipe(dense, machine=MACHINE)[0].points[0].loss for _ in range(2)]

@@ -111,12 +111,22 @@ def test_in_the_middle_of_a_branch(tmp_path, monkeypatch):
     assert facts(train(tmp_path / "run")) == expected
 
 
-@pytest.mark.parametrize("at", [5, 14, 16, 18, 19], ids=["trunk", "where a branch leaves", "branch", "its end", "after it"])
-def test_asked_to_stop_it_keeps_a_checkpoint_and_goes_on_as_if_it_had_not(tmp_path, at):
+@pytest.mark.parametrize(
+    ("at", "of_trunk"),
+    [
+        (5, 5),
+        (14, 14),
+        (16, 14),
+        (18, 15),
+        (19, 16),
+    ],  # the branch leaves after 14, and is not asked after its last step, the fourth
+    ids=["trunk", "where a branch leaves", "branch", "after its end", "later"],
+)
+def test_asked_to_stop_it_keeps_a_checkpoint_and_goes_on_as_if_it_had_not(tmp_path, at, of_trunk):
     expected = facts(train(None))
     asked_to_stop(tmp_path / "run", at)
     (checkpoint,) = RunFolder(tmp_path / "run", {"recipe_hash": "abc"}).checkpoints()
-    assert checkpoint.name == f"step-{min(at, 14) if at < 19 else 15:08}"
+    assert checkpoint.name == f"step-{of_trunk:08}"
     assert facts(train(tmp_path / "run")) == expected
 
 
@@ -233,3 +243,37 @@ def test_on_a_gpu_it_is_the_same_but_for_rounding(tmp_path):
     assert resumed["left"] == expected["left"]
     # Sums are made in an order that is not the same each time; over forty steps of a model whose loss is 5.9 to 4.5 nats.
     assert [p[1] for p in resumed["points"]] == pytest.approx([p[1] for p in expected["points"]], abs=2e-3)
+
+
+def test_a_branch_that_is_longer_than_the_time_comes_to_its_end(make_model, tmp_path):
+    """It was begun anew each time once, so that a sweep in pieces never ended."""
+    recipe = TrainRecipe(
+        data="d",
+        held_out="h",
+        tokens=64 * 30,
+        learning_rate=0.01,
+        sequence_length=16,
+        batch_tokens=64,
+        n_measurements=4,
+        cooldowns=(64 * 20, 64 * 30),
+        cooldown_fraction=0.5,
+    )
+    ids = torch.arange(4000) * 7 % 250
+    tokens, held_out = Tokens(ids, None), Tokens(ids[:400], None)
+
+    def trained(folder, should_stop=lambda: False):
+        machine = Machine(torch.device("cpu"), should_stop=should_stop)
+        return train_(make_model(tied=False), tokens, held_out, recipe, machine=machine, folder=folder)
+
+    whole = trained(None)
+    curve, n_starts = None, 0
+    while curve is None:
+        asked = iter(range(1, 100))
+        try:
+            n_starts += 1
+            curve = trained(RunFolder(tmp_path / "run", {"of": "this"}), lambda asked=asked: next(asked) == 4)
+        except TrainingStopped:
+            assert n_starts < 40
+    assert [(p.n_tokens, p.phase, p.loss) for p in curve.points] == [(p.n_tokens, p.phase, p.loss) for p in whole.points]
+    assert curve.n_tokens == whole.n_tokens
+    assert not list((tmp_path / "run").glob("branch-*"))

@@ -61,7 +61,9 @@ def asked(command: Any) -> Any:
 
 @click.command(short_help="Test laws on points that they have not seen.")
 @asked
-@click.option("--studies", type=int, default=200, show_default=True, help="Refits for the predictive intervals; 0 for none.")
+@click.option(
+    "--studies", type=options.COUNT, default=200, show_default=True, help="Refits for the predictive intervals; 0 for none."
+)
 @options.as_json
 def audit(studies: int, as_json: bool, **question: Any) -> None:
     """Refit laws without some of the points of SOURCE, and table their errors on those.
@@ -84,7 +86,9 @@ def audit(studies: int, as_json: bool, **question: Any) -> None:
 
 def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit, dict[str, str], dict[str, str]]":
     """The audit asked for, the laws that were not, by name, with the reason, and the runs' names by their ids."""
-    from prunescale.cli.fit import phases_named, table_from
+    from dataclasses import replace
+
+    from prunescale.cli.fit import mixed_methods, phases_named, table_from
     from prunescale.cli.output import stages
     from prunescale.fitting import USUAL
     from prunescale.fitting import audit as audit_laws
@@ -105,7 +109,7 @@ def audited(question: dict[str, Any], studies: int, quiet: bool) -> "tuple[Audit
             n_replicates=studies,
             tell=tell,
         )
-    return found, left_out, names
+    return replace(found, checks=(*found.checks, *mixed_methods(table, found.points.columns["run"]))), left_out, names
 
 
 def laws_for(

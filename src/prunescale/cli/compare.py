@@ -45,7 +45,9 @@ def compare(by: str | None, as_json: bool, **question: Any) -> None:
     print_points(found, left_out)
     print_ranks(ranked)
     print_skipped(found, names)
-    print_checks((*ranked.checks, *(check for check in found.checks if check.code in ("baseline", "mixed-phases"))))
+    print_checks(
+        (*ranked.checks, *(check for check in found.checks if check.code in ("baseline", "mixed-phases", "mixed-methods")))
+    )
     print_legend(ranked, found)
 
 

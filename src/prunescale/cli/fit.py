@@ -10,7 +10,7 @@ from prunescale.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prunescale.fitting import Fit
+    from prunescale.fitting import Check, Fit
     from prunescale.runs import Run
 
 
@@ -58,10 +58,14 @@ def fit(
 ) -> None:
     """Fit a scaling law to the runs in SOURCE: a store (runs.db, or embedded:p2 with those of our study), or exported runs (.json or
     .csv)."""
+    from dataclasses import replace
+
     from prunescale.cli.output import print_json
     from prunescale.fitting import bootstrap, default_law
     from prunescale.fitting import fit as fit_law
 
+    if out and out.exists() and Path(source).exists() and out.samefile(source):
+        raise click.UsageError(f"--out is {source} itself, whose runs would be lost: name another file.")
     named = law_named(law) if law else None
     wanted = phases_named(phases)
     names, table = table_from(source, base, methods)
@@ -78,6 +82,7 @@ def fit(
     if intervals:
         found = bootstrap(found, n=studies)
     profiles = profile_intervals(found) if profiled else {}
+    found = replace(found, checks=(*found.checks, *mixed_methods(table, found.points.columns["run"])))
     if out:
         write(found, out)
     if as_json:
@@ -161,8 +166,35 @@ def by_methods(
     if not names:
         known = ", ".join(sorted({run.pruning_method for run in runs if run.pruning_method})) or "none"
         raise StoreError(f"{source} holds no runs pruned by {', '.join(methods)}; methods there: {known}.")
+    table = table | {METHOD: named_by_run({run.id: run.pruning_method or "" for run in runs}, table["run"])}
     wanted = np.isin(table["run"], list(names))
     return names, {name: column[wanted] for name, column in table.items()} if methods else table
+
+
+METHOD = "method"
+"""A column with the names of pruning methods, which no law reads."""
+
+
+def named_by_run(names: dict[str, str], run: Any) -> Any:
+    import numpy as np
+
+    ids, index = np.unique(run, return_inverse=True)
+    return np.array([names.get(str(each), "") for each in ids], dtype=str)[index]
+
+
+def mixed_methods(table: "dict[str, Any]", runs: Any = None) -> "tuple[Check, ...]":
+    """A check where runs of several pruning methods stand in one table; `runs` are those that were used."""
+    import numpy as np
+
+    from prunescale.fitting import Check
+
+    used = np.ones(len(table["run"]), dtype=bool) if runs is None else np.isin(table["run"], runs)
+    pruned = used & (table[METHOD] != "") & (table["pruning_rate"] > 0)
+    counts = {name: len(np.unique(table["run"][pruned & (table[METHOD] == name)])) for name in np.unique(table[METHOD][pruned])}
+    if len(counts) < 2:
+        return ()
+    said = ", ".join(f"{n} by {name}" for name, n in counts.items())
+    return (Check("mixed-methods", f"Runs of {len(counts)} pruning methods stand together: {said}. Take one with --method."),)
 
 
 def law_named(name: str) -> Any:

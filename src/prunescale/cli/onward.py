@@ -21,9 +21,18 @@ def plan_run(source: str, wanted: str, min_gain: float, tokens: int | None, as_j
     from prunescale.fitting import Check
 
     name, found, over = onward_of(source, wanted)
-    checks = () if over == "loss_control" else (Check("no-control", NO_CONTROL),)
     worth, between = found.worth(min_gain), found.worth_interval(min_gain)
     asked = float(tokens or worth)
+    checks = [] if over == "loss_control" else [Check("no-control", NO_CONTROL)]
+    if (times := max(worth, asked) / found.n_tokens) > FAR:
+        checks.append(Check("far", f"The answer lies {times:.3g} times beyond the tokens that the run has had. {NO_FLOOR}"))
+    if found.exponent <= 0:
+        checks.append(
+            Check(
+                "drift",
+                "The end of the curve does not fall: is its learning rate too high?",
+            )
+        )
     if as_json:
         answer = {
             "run": name,
@@ -52,13 +61,24 @@ def facts(found: "Onward", over: str, min_gain: float, asked: float) -> dict[str
     enough = f"the {had} that it has had" + ("" if most <= found.n_tokens else f", or up to {short(most)} (90 % interval)")
     at_asked = {f"Excess at {short(asked)}": f"{found.at(asked):.4f} ({low:.4f} to {high:.4f}) nats over {OVER[over]}"}
     return {
-        "So far": f"{found.excess:.4f} nats over {OVER[over]} after {had} tokens, falling as tokens^-{found.exponent:.2f}",
+        "So far": f"{found.excess:.4f} nats over {OVER[over]} after {had} tokens, {falling(found.exponent)}",
         "Tokens worth spending": more if worth > found.n_tokens else enough,
         "Why there": f"from there on a doubling more wins back less than {min_gain:g} nats",
         **(at_asked if asked != found.n_tokens else {}),
         "By": "the end of its own curve; from its earlier points so, later ones were told with an error of "
         f"{missed:.2g} % of the excess a doubling ({found.n_tried} tries)",
     }
+
+
+SHOWN = 4  # names of runs that could be meant
+FAR = 3.0  # times the tokens that a run has had: as far as ends of curves were tried on
+NO_FLOOR = "It is that of a power law, which falls to nothing: with a floor under the curve fewer tokens are worth it."
+
+
+def falling(exponent: float) -> str:
+    if abs(exponent) < 0.005:
+        return "not falling"
+    return f"{'falling' if exponent > 0 else 'rising'} as tokens^{-exponent:.2f}"
 
 
 def onward_of(source: str, wanted: str) -> "tuple[str, Onward, str]":
@@ -70,11 +90,14 @@ def onward_of(source: str, wanted: str) -> "tuple[str, Onward, str]":
     from prunescale.planner import onward
 
     names, table = table_from(source)
-    meant = [id for id, name in names.items() if id.startswith(wanted) or name == wanted]
+    meant = [id for id, name in names.items() if name == wanted]
+    meant = meant or [id for id, name in names.items() if wanted in name or id.startswith(wanted)]
     if len(meant) != 1:
-        what = "No run" if not meant else f"{len(meant)} runs"
+        some = ", ".join(sorted({names[id] for id in meant})[:SHOWN])
+        what = f"No run in {source} has" if not meant else f"{len(meant)} runs in {source} have"
         raise StoreError(
-            f"{what} in {source} by {wanted!r}: give the name of one, or the beginning of its id (prunescale runs list)."
+            f"{what} {wanted!r} in the name or at the beginning of the id{f' ({some} ...)' if some else ''}: "
+            "give the name of one (prunescale runs list)."
         )
     here = (table["run"] == meant[0]) & (table["phase"] == "constant") & (table["n_tokens"] > 0)
     over = "loss_control" if np.isfinite(table["loss_control"][here]).any() else "loss_before"

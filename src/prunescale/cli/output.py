@@ -137,3 +137,12 @@ def stages(quiet: bool) -> "Iterator[Callable[[str], None]]":
     console = Console(stderr=True, quiet=quiet)
     with console.status("") as status:
         yield status.update
+
+
+def write_out(content: bytes) -> None:
+    """All of it to standard output, which takes less at a time where it is not buffered."""
+    sys.stdout.flush()
+    stream, written = sys.stdout.buffer, 0
+    while written < len(content):
+        written += stream.write(content[written:])
+    stream.flush()

@@ -1,6 +1,6 @@
 """prunescale plan"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import click
 from prunescale.cli import options
 
 if TYPE_CHECKING:
-    from prunescale.fitting import Fit
+    from prunescale.fitting import Check, Fit
     from prunescale.planner import Budget, Forecast
 
 
@@ -101,7 +101,10 @@ def plan(
         plan_run(str(fit_file), run, min_gain, tokens, as_json)
         return
     found = load_fit(fit_file, law_named(law) if law else None)
-    given = {name: float(value) for name, value in {**inputs, "pruning_rate": rate, **dict(others)}.items() if value is not None}
+    named = {name: value for name, value in {**inputs, "pruning_rate": rate}.items() if value is not None}
+    if twice := [name for number, (name, _) in enumerate(others) if name in named or name in dict(others[:number])]:
+        raise click.UsageError(f"{twice[0]} is given twice: leave one out.")
+    given = {name: float(value) for name, value in {**named, **dict(others)}.items()}
     if measured and compute is not None:
         raise click.UsageError("--measured is of one run, and --compute asks for the best of many: leave one out.")
     if compute is not None:
@@ -113,11 +116,45 @@ def plan(
         profiled = False  # which would fit the law to its points again, and leave the measured one
     budget = plan_budget(found, given, min_gain, tokens_per_second=tokens_per_second, profiled=profiled)
     at_tokens = forecast(found, given, tokens) if tokens else None
+    if not measured:
+        said = rival(str(fit_file), given, min_gain, tokens_per_second, budget)
+        budget = replace(budget, checks=(*budget.checks, *said))
     if as_json:
         print_json({**rests_on(found), **content(budget), **({"forecast": asdict(at_tokens)} if at_tokens else {})})
         return
     print_facts({**summary(budget, at_tokens), "By": basis(found)})
     print_checks(dict.fromkeys([*budget.checks, *(at_tokens.checks if at_tokens else ())]))
+
+
+FLOOR = "-floor"
+"""Behind the name of a fit that comes with prunescale: that of the other law, to the same runs."""
+
+
+def rival(
+    source: str, given: dict[str, float], min_gain: float, tokens_per_second: float | None, budget: "Budget"
+) -> "tuple[Check, ...]":
+    """What the other of two fits to the same runs answers, of those that come with prunescale, where it is another by more than WIDE."""
+    from prunescale.amounts import short
+    from prunescale.cli.output import span
+    from prunescale.errors import FitError
+    from prunescale.fitting import Check, load_fit
+    from prunescale.planner import plan as plan_budget
+    from prunescale.planner.trust import WIDE
+
+    if not source.startswith("embedded:"):
+        return ()
+    other = source.removesuffix(FLOOR) if source.endswith(FLOOR) else source + FLOOR
+    try:
+        answer = plan_budget(load_fit(Path(other)), given, min_gain, tokens_per_second=tokens_per_second)
+    except FitError:
+        return ()
+    if max(answer.tokens, budget.tokens) <= WIDE * min(answer.tokens, budget.tokens):
+        return ()
+    words = (
+        f"{other}, another law fitted to the same runs, says {short(answer.tokens)} (90 % interval: {span(answer.tokens_interval)}). "
+        "Of sizes that were run the one with a floor told late tokens better; of much larger ones neither has been tried."
+    )
+    return (Check("rival", words),)
 
 
 def print_choice(found: "Fit", given: dict[str, float], compute: float, profiled: bool, as_json: bool) -> None:
@@ -160,7 +197,11 @@ def content(budget: "Budget") -> dict[str, Any]:
 
 def refuse_other_inputs(found: "Fit", given: dict[str, float]) -> None:
     """Raise a usage error that names the options where the law needs others than were given."""
+    from prunescale.laws import COLUMNS
+
     needed = [name for name in found.law.columns if name != "n_tokens"]
+    if unknown := [name for name in given if name not in COLUMNS and name not in needed]:
+        raise click.UsageError(f"The {found.law.title} reads no {unknown[0]}: it reads {', '.join(needed)}.")
     if set(given) != set(needed):
         wanted, got = (", ".join(map(option_of, names)) or "none" for names in (needed, given))
         raise click.UsageError(f"The {found.law.title} in this fit needs {wanted}; given: {got}.")

@@ -22,6 +22,7 @@ def points_planned(law: "Law", given: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from prunescale.planner import crossed
+    from prunescale.planner.planned import MOST_POINTS
 
     if given["design"]:
         if any(given[name] for name in ("sizes", "rates", "vary", "tokens")):
@@ -36,6 +37,10 @@ def points_planned(law: "Law", given: Mapping[str, Any]) -> dict[str, Any]:
         if not first < last or given["points"] < 2:
             raise click.UsageError(
                 f"A curve needs two --points or more, from --first below --tokens; got {given['points']} from {first:g} to {last:g}."
+            )
+        if given["points"] > MOST_POINTS:
+            raise click.UsageError(
+                f"A curve of {given['points']:,} points is more than is planned with ({MOST_POINTS:,}): ask for fewer."
             )
         tokens = np.geomspace(first, last, given["points"])
     missing = [name for name in law.columns if name not in values and not (name == "n_tokens" and tokens is not None)]

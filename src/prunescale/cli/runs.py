@@ -183,18 +183,20 @@ def refuse_to_mix(kind: str, out: Path | None, as_json: bool) -> None:
 
 def write_runs(found: "list[Run]", kind: str, out: Path | None, as_json: bool) -> None:
     """Write runs in a form to a file, or to standard output."""
-    from prunescale.cli.output import print_json
+    from prunescale.cli.output import print_json, write_out
     from prunescale.errors import StoreError
+    from prunescale.outputs import replaced
     from prunescale.runs import runs_to_csv, runs_to_json, runs_to_parquet
 
     content = runs_to_parquet(found) if kind == "parquet" else (runs_to_csv if kind == "csv" else runs_to_json)(found).encode()
     if not out:
-        click.echo(content, nl=False)
+        write_out(content)
         return
     try:
-        out.write_bytes(content)
+        with replaced(out) as file:
+            file.write_bytes(content)
     except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror}.") from error
+        raise StoreError(f"{out} cannot be written ({error.strerror}): name another file, or make room.") from error
     if as_json:
         print_json({"file": str(out), "format": kind, "n_runs": len(found)})
     else:

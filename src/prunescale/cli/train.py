@@ -1,7 +1,8 @@
 """prunescale train"""
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def train(
     title = Path(recipe.base).name if recipe.base else f"llama-{recipe.model.layers}x{recipe.model.hidden_size}"
     with options.enough_memory("give a smaller --part-tokens, or --recompute"), ranks_of_torchrun(place) as (ranks, own_place):
         machine = Machine(own_place, ranks, part_tokens, recompute, 60 * checkpoint_minutes)
+        alone = only_one_at(Path(checkpoints)) if checkpoints and ranks.is_first else nullcontext()
         tracking = tracker(
             track if ranks.is_first else None, name=f"{title}-{recipe.hash}", config=recipe.to_dict(), tell=options.warn
         )
@@ -92,6 +94,7 @@ def train(
             return ranks.n * matmul_rate(own_place, dtype_of(recipe.train.dtype, own_place))
 
         with (
+            alone,
             closing(tracking),
             training_progress(title, recipe.train.tokens, as_json or not ranks.is_first, peak) as progress,
         ):
@@ -122,6 +125,27 @@ def kept(run: Any, trained: Any, store: str, save_to: str | None, as_json: bool)
         print_json({**asdict(run), "store": store, "folder": save_to})
     else:
         print_facts(summary(run, store, save_to))
+
+
+@contextmanager
+def only_one_at(checkpoints: Path) -> Iterator[None]:
+    """Raise TrainingError where another process trains by this folder: each would take the other's unfinished checkpoint for its own."""
+    import fcntl
+
+    from prunescale.errors import TrainingError
+
+    place = checkpoints.absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.with_name(f".{place.name}.lock")  # the folder itself has to be empty, or a run's
+    with open(beside, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(f"{checkpoints} is in use by another training: wait for it, or give another folder.") from None
+        try:
+            yield
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def refuse_folder(path: Path) -> None:

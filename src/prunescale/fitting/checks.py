@@ -19,17 +19,20 @@ LOOKED_AT = ("sparsity", "pruning_rate")  # looked at whether or not the law has
 CODES: dict[str, str] = {
     "at-bound": "A constant ended at its bound. Its value is the bound's, not the data's, and its interval is one-sided.",
     "baseline": "A power law fitted to each curve alone predicts the rest of the curves better than the law of all runs together.",
+    "below-control": "Measured losses lie below those of their control, where the law cannot go. See whether it was trained alike.",
     "below-before": "Measured losses lie below that before pruning, where the law cannot go. Compare with a control that was not pruned.",
     "drift": "The errors at the end of the curves have one sign, so the law's slope there is wrong, and further on it will be more so.",
     "far": "A question lies outside the runs that were fitted, by the factor given. Held-out tests say little about so far.",
     "few-runs": "There are hardly more runs than constants, so how runs differ cannot be told, and intervals are a lower limit.",
     "leans": "At an end of an input's values the law lies to one side of what was measured. Beyond that end it will lie further off.",
     "left-out": "Points that the fit did not use, by reason.",
+    "mixed-methods": "Runs of several pruning methods are fitted as one, though what a rate costs is another for each.",
     "mixed-phases": "Constant-rate checkpoints and annealed ends are fitted as one. They differ at the same tokens by more than noise.",
     "near-zero": "A constant is not told apart from zero.",
     "no-control": "A run that is carried on has no control: its excess is over the loss before pruning, which training lowers too.",
     "not-identified": "Constants can change together without changing any prediction for these runs.",
     "plateau": "Huber's objective is the same to rounding over a stretch of constants, and which of them a fit reports is chance.",
+    "rival": "Another law fitted to the same runs answers otherwise. How far apart the two are is part of the answer's error.",
     "starts-disagree": "Few of the starts ended at the best optimum found, so a better one may exist.",
     "undecided": "Laws that predict differently where it matters do equally well on held-out runs, within noise.",
     "void": "A constant has no effect, as the term that it belongs to vanished.",
@@ -140,8 +143,8 @@ def _few_runs(points: Points, known: Precision) -> tuple[Check, ...]:
     return (
         Check(
             "few-runs",
-            f"{points.n_runs} runs for {n} constants: how runs differ from one another cannot be told, so intervals count points "
-            "of a run as several measurements and are a lower limit.",
+            f"{points.n_runs} run{'s' * (points.n_runs != 1)} for {n} constants: how runs differ from one another cannot be told, so "
+            "intervals count points of a run as several measurements and are a lower limit.",
         ),
     )
 
@@ -151,9 +154,9 @@ def _drift(law: Law, points: Points) -> tuple[Check, ...]:
     position, length = points.position_in_run
     end = (length >= 5) & (position >= np.ceil((1 - LAST) * length))
     error = law.predict(points.columns) - points.loss
-    lean = _lean(error, end, points)
-    if lean is None:
+    if _lean(error, end, points) is None:
         return ()
+    lean = _mean_of_runs(error, end, points)
     side = "above" if lean > 0 else "below"
     return (
         Check(
@@ -165,16 +168,16 @@ def _drift(law: Law, points: Points) -> tuple[Check, ...]:
 
 
 def _leans(law: Law, points: Points) -> tuple[Check, ...]:
-    """Relative errors at each end of each input."""
-    error = law.predict(points.columns) / points.loss - 1
+    """Errors at each end of each input."""
+    error = law.predict(points.columns) - points.loss
     found = []
     for name in dict.fromkeys([*law.columns, *LOOKED_AT]):
         values = points.columns.get(name)
         if values is None or name in ("n_tokens", "loss_before", "loss_control") or len(np.unique(values)) < 3:
             continue
         for word, at_end in (("highest", values == values.max()), ("lowest", values == values.min())):
-            lean = _lean(error, at_end, points)
-            if lean is not None:
+            if _lean(error, at_end, points) is not None:
+                lean = _mean_of_runs(error / points.loss, at_end, points)
                 side = "above" if lean > 0 else "below"
                 where = f"At the {word} {name} ({values[at_end][0]:.4g})"
                 text = f"{where} the law lies {100 * abs(lean):.2g} % {side} the measured losses on average."
@@ -183,8 +186,9 @@ def _leans(law: Law, points: Points) -> tuple[Check, ...]:
 
 
 def _lean(error: np.ndarray, chosen: np.ndarray, points: Points) -> float | None:
-    """The mean error over the chosen points' runs, if it is visible and told apart from zero; None otherwise."""
-    runs = points.run_index[chosen]
+    """The mean error over the chosen points' runs, if it is visible and told apart from zero; None otherwise. Errors count as they do in
+    the fit: where they are shares of an excess, ends of curves are not hidden behind the larger errors of their beginnings."""
+    error, runs = error * np.sqrt(points.weight), points.run_index[chosen]
     if len(np.unique(runs)) < 3 or len(np.unique(points.run_index)) < 6:
         return None
     sums, n_points = np.bincount(runs, error[chosen]), np.bincount(runs)
@@ -192,3 +196,9 @@ def _lean(error: np.ndarray, chosen: np.ndarray, points: Points) -> float | None
     mean, spread = float(np.mean(means)), float(np.std(means, ddof=1)) / np.sqrt(len(means))
     visible = VISIBLE * float(np.sqrt(np.mean(error**2))) + SAME_LOSS
     return mean if abs(mean) > max(CLEAR * spread, visible) else None
+
+
+def _mean_of_runs(error: np.ndarray, chosen: np.ndarray, points: Points) -> float:
+    runs = points.run_index[chosen]
+    sums, n_points = np.bincount(runs, error[chosen]), np.bincount(runs)
+    return float(np.mean(sums[n_points > 0] / n_points[n_points > 0]))

@@ -17,6 +17,7 @@ from prunescale.fitting.points import Points, weights
 from prunescale.fitting.replicate import Replicates
 from prunescale.fitting.result import Fit, FitStatus
 from prunescale.laws import LAWS, Law
+from prunescale.outputs import replaced
 
 FORMAT = "prunescale-fit-2"
 
@@ -72,8 +73,9 @@ def from_dict(entries: Mapping[str, Any], law: type[Law] | None = None) -> Fit:
 
 
 def save_fit(fit: Fit, path: str | Path) -> None:
-    """Write the fit as JSON."""
-    Path(path).write_text(json.dumps(to_dict(fit), allow_nan=False) + "\n")
+    """Write the fit as JSON, all of it or nothing. Raises StoreError where a store of runs is in that place."""
+    with replaced(path) as file:
+        file.write_text(json.dumps(to_dict(fit), allow_nan=False) + "\n")
 
 
 def load_fit(path: str | Path, law: type[Law] | None = None) -> Fit:

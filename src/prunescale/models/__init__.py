@@ -2,7 +2,16 @@
 
 from prunescale.models.blocks import Blocks, BlocksInMemory, BlocksOnDisk
 from prunescale.models.card import size_change
-from prunescale.models.checkpoint import Checkpoint, ModelFolder, load, named_from_anywhere, read_folder, save, weights_to_load
+from prunescale.models.checkpoint import (
+    Checkpoint,
+    ModelFolder,
+    load,
+    named_from_anywhere,
+    read_folder,
+    read_lineage,
+    save,
+    weights_to_load,
+)
 from prunescale.models.families import FAMILIES, Family, Part, family_of, shape_of
 from prunescale.models.folder import LINEAGE_FILE, WeightsWriter, new_folder, refuse_to_overwrite, write_beside
 from prunescale.models.fresh import made_from_nothing, shape_of_recipe, tokenizer_at
@@ -26,6 +35,7 @@ __all__ = [
     "named_from_anywhere",
     "new_folder",
     "read_folder",
+    "read_lineage",
     "refuse_to_overwrite",
     "save",
     "shape_of",

@@ -4,7 +4,7 @@ Curves bend, each in its own way, so that the end of one says more of how it goe
 believe that, the curve tells itself: its later points are told from its earlier ones in the same way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,9 +58,21 @@ class Onward:
         return self._worth(checked_positive("The least gain", min_gain), self.exponent)
 
     def worth_interval(self, min_gain: float) -> tuple[float, float]:
-        """The 90 % interval of that."""
-        answers = [self._worth(min_gain, exponent) for exponent in np.linspace(*self.exponents, 101)]
+        """The 90 % interval of that, for the exponent and for the level of the end, if the curve goes on as a power law: with a floor under
+        it the answer is less."""
+        answers = [
+            replace(self, factor=self.factor * level)._worth(min_gain, exponent)
+            for exponent in np.linspace(*self.exponents, 101)
+            for level in self.levels
+        ]
         return min(answers), max(answers)
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Between which the excess at the end lies with 90 %, in what was measured: two points an exponent is told from differ by their
+        errors over the logarithm of what lies between."""
+        spread = student(LEVEL, self.n_points) * self.wobble * np.log(APART) / np.sqrt(2)
+        return float(np.exp(-spread)), float(np.exp(spread))
 
     def _at(self, n_tokens: float, exponent: float) -> float:
         return self.excess * (n_tokens / self.n_tokens) ** -exponent

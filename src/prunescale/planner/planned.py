@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -90,12 +91,21 @@ def size_of_best(law: Law) -> str:
     return size
 
 
+MOST_POINTS = 5_000_000
+"""Of a planned sweep: all of them are held in memory, some hundred times over in studies."""
+
+
 def crossed(
     values: Mapping[str, Sequence[float]], tokens: Sequence[float] | np.ndarray | None = None, *, n_seeds: int = 1
 ) -> dict[str, np.ndarray]:
     """A run for each combination of these values, so many times over, each measured after all these tokens."""
-    combinations = list(product(*values.values(), range(n_seeds)))
     n_each = 1 if tokens is None else len(tokens)
+    n_points = prod(map(len, values.values())) * n_seeds * n_each
+    if n_points > MOST_POINTS:
+        raise FitError(
+            f"The sweep has {n_points:,} points, and {MOST_POINTS:,} are the most that is planned with: ask for fewer."
+        )
+    combinations = list(product(*values.values(), range(n_seeds)))
     table = np.repeat(np.array(combinations, dtype=float), n_each, axis=0)
     columns = {name: table[:, index] for index, name in enumerate(values)}
     if tokens is not None:

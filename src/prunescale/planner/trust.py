@@ -12,6 +12,9 @@ from prunescale.laws import Law
 LEVEL = 0.9  # of every interval
 WIDE = 2.0  # ends that differ by this factor make an answer shaky
 SHARES = {"pruning_rate": 1.0, "sparsity": 1.0}  # inputs that stay below a value
+OF_FIT = ("few-runs", "drift", "leans", "weak", "plateau", "below-control", "mixed-methods")
+"""Checks of a fit that its answers inherit."""
+
 DOUBTS = {
     FitStatus.AT_BOUND: "at-bound",
     FitStatus.NOT_IDENTIFIED: "not-identified",
@@ -57,4 +60,6 @@ def doubts(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[flo
     ]
     status = [Check(DOUBTS[fit.status], fit.status.value)] if fit.status in DOUBTS else []
     unknown = "The fit holds no refits to studies that might have been, so the interval of this answer is not known."
-    return (*far(fit.ranges, asked), *wide, *status, *([Check("few-runs", unknown)] if fit.replicates is None else []))
+    inherited = [check for check in fit.checks if check.code in OF_FIT]
+    no_refits = [Check("few-runs", unknown)] if fit.replicates is None else []
+    return (*far(fit.ranges, asked), *wide, *status, *no_refits, *inherited)

@@ -215,7 +215,9 @@ class TrainRecipe:
                     raise refused(f"train.{name}", getattr(self, name), "left out where decay_fraction is 0: nothing falls")
         if self.cooldowns is None and self.cooldown_fraction is not None:
             raise refused("train.cooldown_fraction", self.cooldown_fraction, "left out where there are no cooldowns")
-        if self.cooldowns and self.cooldowns[-1] > n_flat:
+        n_steps = -(-self.tokens // self.batch_tokens)
+        n_flat_steps = n_steps - round(self.decay_fraction * n_steps)
+        if self.cooldowns and (self.cooldowns[-1] > n_flat or -(-self.cooldowns[-1] // self.batch_tokens) > n_flat_steps):
             raise refused("train.cooldowns", self.cooldowns, f"at most the {n_flat} tokens before the decay begins")
         for n_tokens in self.cooldowns or ():
             if round((1 - self.cooldown_share) * n_tokens) < self.warmup_tokens:

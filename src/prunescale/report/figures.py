@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunescale.outputs import replaced
 from prunescale.report.frames import RecoveryCurve
 
 if TYPE_CHECKING:
@@ -63,10 +64,6 @@ def draw_model(panel: Any, curves: Sequence[RecoveryCurve], rates: Sequence[floa
 
 
 def save_png(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, all of it or nothing."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        figure.savefig(unfinished, format="png", dpi=150)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Write a figure as PNG, all of it or nothing. Raises StoreError where a store of runs is in that place."""
+    with replaced(path) as file:
+        figure.savefig(file, format="png", dpi=150)

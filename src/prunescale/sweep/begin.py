@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -209,13 +209,14 @@ def held_out_loss(
     limit: int | None,
     device: torch.device,
     documents_apart: bool = False,
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
 ) -> float:
     """The loss of a model as it is, nats per token, over the windows that a training measures on, `limit` tokens of them; products in
-    bfloat16 on a GPU, as in training.
+    bfloat16 on a GPU where nothing else is said, as in training.
 
     Raises DataError for too little text, ModelError for a loss that is not a number."""
     windows = held_out_set(held_out, sequence_length, limit).windows_NL
-    loss = loss_function(checkpoint.model, device, document_end=held_out.end if documents_apart else None)
+    loss = loss_function(checkpoint.model, device, dtype=dtype, document_end=held_out.end if documents_apart else None)
     mean = mean_loss(loss, windows, batch=max(1, EVALUATED_AT_ONCE // sequence_length), device=device)
     if not math.isfinite(mean):
         raise ModelError(f"The held-out loss of {checkpoint.name} is {mean}: the model is damaged; make or load it again.")
@@ -232,4 +233,5 @@ def loss_before_pruning(base: Checkpoint, train: TrainRecipe, held_out: Tokens, 
         limit=train.held_out_tokens,
         device=device,
         documents_apart=bool(train.documents_apart),
+        dtype=train.dtype,
     )

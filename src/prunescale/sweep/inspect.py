@@ -18,6 +18,7 @@ from torch import Tensor
 
 from prunescale.errors import DataError, ModelError, PruningError
 from prunescale.models import BlocksInMemory, Checkpoint
+from prunescale.outputs import replaced
 from prunescale.pruning import METHODS, Calibration, Plan, Request
 from prunescale.pruning.depth import DepthPlan, blocks_for_rate, config_without, lowest, rate_after
 from prunescale.pruning.importance import importances
@@ -313,13 +314,8 @@ def save_inspection(inspection: Inspection, path: Path) -> None:
     table = {each.name: getattr(inspection, each.name) for each in fields(inspection)}
     table |= {"tries": [asdict(each) for each in inspection.tries]}
     arrays = {**table.pop("importance"), "window_losses": table.pop("window_losses")}
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, table=np.array(json.dumps(table)), **arrays)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replaced(path) as target, target.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, table=np.array(json.dumps(table)), **arrays)
 
 
 def read_inspection(path: Path) -> Inspection:

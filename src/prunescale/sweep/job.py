@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 import torch
 
-from prunescale.errors import PrunescaleError, TrainingStopped, in_one_line
+from prunescale.errors import PrunescaleError, TrainingError, TrainingStopped, in_one_line
 from prunescale.fields import fits
-from prunescale.models import save
+from prunescale.models import read_lineage, save
 from prunescale.recipe import Recipe
 from prunescale.runs import Point, Run, read_json, runs_to_json
 from prunescale.sweep.one import run_recipe
@@ -82,7 +82,7 @@ def carry_out(job: Job, progress: Progress | None = None) -> Outcome:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "lock", is_wanted=int(os.environ.get("RANK", "0")) == 0):
-            return kept_result(folder) or trained(job, folder, progress or Progress())
+            return trained(job, folder, progress or Progress())
     except TrainingStopped as stop:
         return Outcome("stopped", reason=str(stop))
     except PrunescaleError as error:
@@ -94,11 +94,17 @@ def carry_out(job: Job, progress: Progress | None = None) -> Outcome:
 
 
 def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
-    if job.should_stop:
-        raise TrainingStopped("Stopped before it began.")
+    """Several processes decide together what each could see differently: whether it is done, and whether it should stop."""
     recipe = Recipe.from_dict(job.recipe)
-    status = Status(folder / "status.json", recipe.train.tokens)
     with ranks_of_torchrun(device_of(job.device)) as (ranks, device):
+        kept = kept_result(folder) if ranks.is_first else None
+        if ranks.same(kept is not None):
+            return kept or Outcome("done")
+        if ranks.same(job.should_stop):
+            raise TrainingStopped("Stopped before it began.")
+        if job.save_to:
+            refuse_anothers_model(Path(job.save_to), recipe)
+        status = Status(folder / "status.json", recipe.train.tokens)
         machine = Machine(device, ranks, job.part_tokens, job.recompute, 60 * job.checkpoint_minutes, now_and_then(job))
         told = both(progress, status.progress) if ranks.is_first else None
         with like_a_fresh_process(device):
@@ -113,6 +119,13 @@ def trained(job: Job, folder: Path, progress: Progress) -> Outcome:
             save(checkpoint, job.save_to, dtype=checkpoint.dtype)
         write_whole(folder / "result.json", runs_to_json((run,)))
     return Outcome("done", run)
+
+
+def refuse_anothers_model(place: Path, recipe: Recipe) -> None:
+    """Raise TrainingError where the trained model would take the place of one of another recipe."""
+    history = read_lineage(place).get("training") or [{}]
+    if place.exists() and history[-1].get("recipe") != json.loads(json.dumps(recipe.to_dict())):
+        raise TrainingError(f"{place} is the model of another recipe: move it away, or give the sweep another --folder.")
 
 
 def now_and_then(job: Job) -> Callable[[], bool]:

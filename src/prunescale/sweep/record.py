@@ -115,6 +115,8 @@ def prunes_head(recipe: Recipe, checkpoint: Checkpoint) -> bool:
 def with_training(checkpoint: Checkpoint, run: Run, between: Sequence[Between]) -> Checkpoint:
     """The checkpoint with a run that it was trained in at the end of its history."""
     done: dict[str, Any] = {"recipe": run.recipe, "run": run.id, "loss": run.loss}
+    if "sparse" in run.recipe:
+        done["sparsity"] = run.inputs["sparsity"]
     if between:
         done["between"] = [asdict(training) for training in between]
     history = [*checkpoint.lineage.get("training", []), done]

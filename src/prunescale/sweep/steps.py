@@ -138,13 +138,13 @@ def keeps_zeros(train: TrainRecipe, lineage: Mapping[str, Any]) -> bool:
 
 
 def has_sparsity(lineage: Mapping[str, Any]) -> bool:
-    """Whether any pruning of a model made zeros."""
+    """Whether any pruning of a model made zeros, before a training or in one."""
     last = lineage.get("pruning") or {}
-    all_of_them = (*last.get("earlier", ()), last, lineage.get("pretraining") or {})
+    all_of_them = (*last.get("earlier", ()), last, lineage.get("pretraining") or {}, *lineage.get("training", ()))
     return any(pruning.get("sparsity") is not None for pruning in all_of_them)
 
 
 def head_was_pruned(lineage: Mapping[str, Any]) -> bool:
-    """Whether the head lost weights while the model was pre-trained."""
-    recipe = (lineage.get("pretraining") or {}).get("recipe") or {}
-    return bool((recipe.get("sparse") or {}).get("head"))
+    """Whether the head lost weights in a training of the model."""
+    trainings = (lineage.get("pretraining") or {}, *lineage.get("training", ()))
+    return any(bool(((training.get("recipe") or {}).get("sparse") or {}).get("head")) for training in trainings)

@@ -91,7 +91,7 @@ def ranks_of_torchrun(device: torch.device) -> Iterator[tuple[Ranks, torch.devic
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     distributed.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo", device_id=place if device.type == "cuda" else None
+        "nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE, device_id=place if device.type == "cuda" else None
     )
     try:
         yield Ranks(distributed.get_rank(), n), place

@@ -186,11 +186,16 @@ def fuses(model: Any, ids_BL: Tensor) -> bool:
     return torch.compiler.is_compiling() and ids_BL.is_cuda and size >= 16 and size & (size - 1) == 0
 
 
+def window_of(config: Any) -> int | None:
+    """Tokens within which some blocks attend; None where all attend to all before."""
+    return getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+
+
 def is_llama_shaped(model: Any, length: int) -> bool:
     """Whether `block_forward` computes what the blocks of this model do, for sequences of this length."""
     config = model.config
     family = family_of(config)
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    window = window_of(config)
     return (
         set(family.block) in SHAPED_ALIKE
         and family.norm_offset == 0

@@ -22,7 +22,7 @@ from prunescale.training.batches import Batches
 from prunescale.training.data import Tokens
 from prunescale.training.distributed import ALONE, Ranks, call_by_name_, fill_, is_without_weights, shard_
 from prunescale.training.evaluate import RowLosses, measure
-from prunescale.training.forward import fast_attention
+from prunescale.training.forward import fast_attention, window_of
 from prunescale.training.held_out import held_out_set
 from prunescale.training.objective import Computing, Teacher, row_losses, summed_loss, summed_loss_with_teacher
 from prunescale.training.resume import Position, RunFolder
@@ -121,6 +121,7 @@ def train_(
     TrainingStopped where the machine says so.
     """
     progress, ranks, device = progress or Progress(), machine.ranks, machine.device
+    refuse_windows(model.config, recipe)
     schedule, batch_tokens = schedule_of(recipe), recipe.batch_tokens
     n_sequences = batch_tokens // recipe.sequence_length
     refuse_uneven(n_sequences, ranks)
@@ -174,12 +175,16 @@ def train_(
     def cooled_down(cooldown: Cooldown) -> None:
         """A branch: the learning rate falls, the loss is measured, and the training goes on from where the branch left it."""
         trunk = state.copy()
-        branch_clock = Clock(device, clock.seconds)
+        begun = folder.load_(state, progress.note, branch=cooldown.end) if folder else Position()
+        branch_clock = Clock(device, clock.seconds + begun.branch_seconds)
         branch_clock.start()
-        for number in range(cooldown.start + 1, cooldown.end + 1):
+        for number in range(max(begun.step, cooldown.start) + 1, cooldown.end + 1):
             set_rate_(state.optimizer, cooldown.learning_rate(number))
             result = update(rows(number))
-            if stops(number):  # the branch is begun anew from the checkpoint, which is that of the trunk
+            if number < cooldown.end and stops(number):  # what is left of it is done from here on, beside the trunk's checkpoint
+                branch_clock.stop()
+                if folder:
+                    folder.save(state, Position(number, 0.0, branch_clock.seconds - clock.seconds, ()), branch=cooldown.end)
                 state.restore_(trunk, cooldown.start)
                 stopped(cooldown.start)
         looked_at(result, cooldown.end)
@@ -187,6 +192,8 @@ def train_(
         measured(cooldown.end, "annealed", cooldown.learning_rate(cooldown.end), branch_clock.seconds)
         branch_seconds[0] += branch_clock.seconds - clock.seconds
         state.restore_(trunk, cooldown.start)
+        if folder:
+            folder.forget_branch(cooldown.end)
 
     def branched(number: int) -> None:
         for cooldown in schedule.branching.get(number, ()):
@@ -350,6 +357,17 @@ def refuse_uneven(n_sequences: int, ranks: Ranks) -> None:
         raise TrainingError(
             f"A batch of {n_sequences} sequences cannot be shared evenly by {ranks.n} processes: give a --batch-tokens that is a multiple "
             f"of {ranks.n} sequences."
+        )
+
+
+def refuse_windows(config: Any, recipe: TrainRecipe) -> None:
+    """Raise TrainingError where documents are to be kept apart in a model of which some blocks attend within a window: one mask for all
+    blocks would open it."""
+    window = window_of(config)
+    if recipe.documents_apart and window is not None and recipe.sequence_length > window:
+        raise TrainingError(
+            f"Documents cannot be kept apart in sequences of {recipe.sequence_length} tokens by a model that attends within {window}: "
+            "leave train.documents_apart out, or take a sequence length of that at most."
         )
 
 

@@ -5,6 +5,7 @@
     points.jsonl        the measurements, a line each, on the disk before the training goes on
     start/              the model that the training began with, where it was pruned for it: an ordinary Hugging Face folder
     step-00001200/      a checkpoint: safetensors, a file a process, and state.json with their checksums
+    branch-00001500/    one of a branch that ends after so many steps, which was stopped on its way
 
 Checkpoints are PyTorch's distributed ones in safetensors (no pickle): saved by two processes they are read by one or four. One is
 written beside, and takes its name when it is whole; the last two are kept.
@@ -114,10 +115,10 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def save(self, state: State, position: Position) -> None:
-        """Write a checkpoint; then forget those before the last KEPT. Raises TrainingError where the disk takes no more; what was there is
-        kept."""
-        final = self.path / f"step-{position.step:08d}"
+    def save(self, state: State, position: Position, branch: int | None = None) -> None:
+        """Write a checkpoint, of the trunk or of the branch that ends after so many steps; then forget those of the trunk before the last
+        KEPT. Raises TrainingError where the disk takes no more; what was there is kept."""
+        final = self.path / f"step-{position.step:08d}" if branch is None else self.of_branch(branch)
         beside = self.path / "unfinished"
         if self.ranks.is_first:
             shutil.rmtree(beside, ignore_errors=True)
@@ -155,10 +156,18 @@ class RunFolder:
         """The folders of checkpoints, the newest first."""
         return sorted(self.path.glob("step-*"), reverse=True)
 
-    def load_(self, state: State, note: Callable[[str], None]) -> Position:
-        """Put the newest checkpoint that is whole into the state, in place. Back comes where it stands, the beginning if there is
-        none; `note` is told of those that are damaged."""
-        for folder in self.checkpoints():
+    def of_branch(self, end: int) -> Path:
+        return self.path / f"branch-{end:08d}"
+
+    def forget_branch(self, end: int) -> None:
+        if self.ranks.is_first:
+            shutil.rmtree(self.of_branch(end), ignore_errors=True)
+
+    def load_(self, state: State, note: Callable[[str], None], branch: int | None = None) -> Position:
+        """Put the newest checkpoint that is whole into the state, in place; or that of a branch, by its end. Back comes where it stands,
+        the beginning if there is none; `note` is told of those that are damaged."""
+        of_branch = [] if branch is None else [folder for folder in (self.of_branch(branch),) if folder.exists()]
+        for folder in self.checkpoints() if branch is None else of_branch:
             damage = self.ranks.same(damage_of(folder) if self.ranks.is_first else "")
             if damage:
                 note(f"{folder} is damaged ({damage}): left out.")

@@ -87,7 +87,7 @@ def schedule_of(recipe: TrainRecipe) -> Schedule:
         n_decay,
         is_cosine=recipe.decay == "cosine",
         final_rate=recipe.final_rate or 0.0,
-        cooldowns=tuple(sorted(cooldowns, key=lambda cooldown: (cooldown.start, cooldown.end))),
+        cooldowns=tuple(sorted(set(cooldowns), key=lambda cooldown: (cooldown.start, cooldown.end))),
     )
 
 

@@ -34,8 +34,12 @@ class Sparse:
 
     @classmethod
     def of(cls, recipe: SparseRecipe, model: Any, n_steps: int, ranks: Ranks) -> Self:
-        """For a model in which nothing is pruned yet, as it is spread over the processes."""
+        """For a model in which nothing is pruned yet, as it is spread over the processes. Raises TrainingError for one that has zeros, and
+        for rows that a pattern does not divide."""
         weights = sparse_weights(model, head=recipe.head)
+        refuse_zeros(weights, ranks)
+        if recipe.pattern:
+            check_rows(weights, recipe.pattern)
         n_linear = shape_of(model.config).n_params_linear
         n_prunable = sum(weight.numel() for weight in weights)
         at = {pruning.step: pruning.keep for pruning in prunings(recipe, n_steps, n_prunable, n_linear)}
@@ -48,6 +52,31 @@ class Sparse:
         weights, keeps = [local(weight.detach()) for weight, _ in self.held], [keep for _, keep in self.held]
         n_kept = prune_smallest_(weights, keeps, self.at[step], pattern=self.pattern, group=self.ranks.group)
         return self.n_linear - self.n_prunable + n_kept
+
+
+FEW = 1e-3
+"""Share of weights that may be zero by chance, or as rows of tokens that never come."""
+
+
+def refuse_zeros(weights: list[Any], ranks: Ranks) -> None:
+    """What is zero already would train, and be counted as weights."""
+    shards = [local(weight.detach()) for weight in weights]
+    zeros = ranks.sum(torch.stack([(shard == 0).sum() for shard in shards]).sum())
+    share = float(zeros) / sum(weight.numel() for weight in weights)
+    if share > FEW:
+        raise TrainingError(
+            f"{share:.1%} of the weights that [sparse] is to prune are zero already, and it prunes dense models: leave it out, and the "
+            "zeros stay as they are, or begin with the model before its pruning."
+        )
+
+
+def check_rows(weights: list[Any], pattern: str) -> None:
+    m = int(pattern.split(":")[1])
+    odd = [weight.shape[1] for weight in weights if weight.shape[1] % m]
+    if odd:
+        raise TrainingError(
+            f"Rows of {odd[0]} weights are no multiple of the {m} of sparse.pattern {pattern}: take another pattern."
+        )
 
 
 def sparse_weights(model: Any, *, head: bool) -> list[Any]:

@@ -29,8 +29,9 @@ def held_zeros(model: Any, ranks: Ranks = ALONE, *, head: bool = False) -> list[
     Raises TrainingError where there is no zero at all."""
     weights = [*linear_weights(model), *([head_of(model)] if head else [])]
     masks = [(weight, local(weight.detach()) != 0) for weight in weights]
-    held = [(weight, keep) for weight, keep in masks if not keep.all()]
-    if not ranks.sum(torch.tensor(float(len(held)), device=masks[0][1].device)):
+    n_zeros = ranks.sum(torch.stack([(~keep).sum() for _, keep in masks]))  # of all processes: a shard without zeros is held too
+    held = [(weight, keep) for (weight, keep), n in zip(masks, n_zeros.tolist(), strict=True) if n]
+    if not held:
         raise TrainingError(
             "The zeros of the model are to be kept, but no weight of the linear layers in its blocks is zero: "
             "prune it by a method that makes zeros, or set train.keep_zeros to off."
