@@ -62,7 +62,11 @@ def asked(command: Any) -> Any:
 @click.command(short_help="Test laws on points that they have not seen.")
 @asked
 @click.option(
-    "--studies", type=options.COUNT, default=200, show_default=True, help="Refits for the predictive intervals; 0 for none."
+    "--studies",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Refits for the predictive intervals; 0 for none.",
 )
 @options.as_json
 def audit(studies: int, as_json: bool, **question: Any) -> None:
