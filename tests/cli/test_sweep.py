@@ -242,3 +242,33 @@ def test_runs_that_shared_a_gpu_say_what_one_alone_would_reach(tmp_path):
         store.add(alone, shared)
         speed = speed_of(store, torch.device("cpu"))
     assert speed.measured == (pytest.approx((6e6, 3e9)), pytest.approx((6e6, 3e9)))
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (
+            "prune.method = ['block-influences']\nprune.rate = [0.25]\n",
+            "There is no pruning method 'block-influences': choose one of",
+        ),
+        ("base = ['embedded:0.5m']\n", "There is no embedded model '0.5m'"),
+    ],
+)
+def test_what_no_run_could_do_is_refused_before_any(study, command, wrong, words, more):
+    """A dry run ended in a traceback once, and a sweep told only when its turn had come."""
+    before, _ = STUDY.split("[axes]")
+    Path("odd.toml").write_text(f"{before}[axes]\n{wrong}")
+    ended = command("sweep", "odd.toml", "--store", "new.db", *more)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+    assert not Path("new.db").exists()
+
+
+def test_a_model_of_another_recipe_is_not_replaced(study, command):
+    """Edited, a study once put its model in the place of that of the recipe before."""
+    assert command("sweep", "two.toml", "--save-models").code == 0
+    Path("two.toml").write_text(STUDY.replace("learning_rate = ", "learning_rate = 1"))
+    ended = command("sweep", "two.toml", "--save-models")
+    assert ended.code == 1
+    assert "is the model of another recipe: move it away, or give the sweep another --folder" in " ".join(ended.out.split())

@@ -113,8 +113,10 @@ def run(
     from prunescale.study import Study
 
     study = Study.from_toml(study_file).only(only)
-    from prunescale.sweep import Settings  # with torch, which takes seconds
+    from prunescale.sweep import Settings, refuse_impossible  # with torch, which takes seconds
     from prunescale.sweep import sweep as done
+
+    refuse_impossible(run.recipe for run in study.runs)
 
     place = folder or Path(f"{study.name}.sweep")
     if engine_name in ("in-process", "processes"):

@@ -2,7 +2,7 @@
 
 from prunescale.study import Planned, Study
 from prunescale.sweep.begin import held_out_loss, refuse_long_sequences
-from prunescale.sweep.driver import Entry, Settings, entries_of, sweep
+from prunescale.sweep.driver import Entry, Settings, entries_of, refuse_impossible, sweep
 from prunescale.sweep.engines import Engine, InProcess, Pending, Processes
 from prunescale.sweep.job import Job, Outcome, carry_out
 from prunescale.sweep.one import run_recipe
@@ -25,6 +25,7 @@ __all__ = [
     "entries_of",
     "held_out_loss",
     "record",
+    "refuse_impossible",
     "refuse_long_sequences",
     "run_recipe",
     "sweep",

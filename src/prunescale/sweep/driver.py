@@ -22,7 +22,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from prunescale import embedded
 from prunescale.errors import TrainingError
+from prunescale.pruning.prune import refuse_unknown_method
 from prunescale.recipe import Recipe
 from prunescale.runs import Store
 from prunescale.study import Planned, Study
@@ -93,6 +95,7 @@ def sweep(
         entries = entries_of(study, runs, place)
         waiting = [entry for entry in entries if entry.stage != "done"]
         to_begin = [seconds_to_begin(entry) for entry in entries if entry.folder.exists()] or [0.0]
+        refuse_impossible(entry.run.recipe for entry in waiting)
         refuse_damaged_texts(entry.run.recipe for entry in waiting)
         for entry in waiting:  # what earlier sweeps have come to does not count
             entry.stage, entry.failures, entry.reason = "waiting", 0, ""
@@ -185,6 +188,16 @@ def entries_of(study: Study, store: Store | None, folder: str | Path) -> list[En
             entry.stage = "stopped"
         entries.append(entry)
     return entries
+
+
+def refuse_impossible(recipes: Iterable[Recipe]) -> None:
+    """Raise PruningError for a method that there is none of, AssetError for such an embedded model: a run would only tell at its turn,
+    while the others are trained."""
+    for recipe in recipes:
+        if recipe.prune:
+            refuse_unknown_method(recipe.prune.method)
+        if recipe.base and recipe.base.startswith(embedded.PREFIX):
+            embedded.model_folder(recipe.base.removeprefix(embedded.PREFIX))
 
 
 def refuse_damaged_texts(recipes: Iterable[Recipe]) -> None:
