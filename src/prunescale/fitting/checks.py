@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "not-identified": "Constants can change together without changing any prediction for these runs.",
     "plateau": "Huber's objective is the same to rounding over a stretch of constants, and which of them a fit reports is chance.",
     "rival": "Another law fitted to the same runs answers otherwise. How far apart the two are is part of the answer's error.",
+    "shared-control": "Runs share controls, whose errors are common to them, and bases are too few to tell. Intervals are a lower limit.",
     "starts-disagree": "Few of the starts ended at the best optimum found, so a better one may exist.",
     "undecided": "Laws that predict differently where it matters do equally well on held-out runs, within noise.",
     "void": "A constant has no effect, as the term that it belongs to vanished.",
@@ -64,6 +65,7 @@ def checks(law: Law, points: Points, at_bound: tuple[str, ...], void: tuple[str,
         *_plateau(known),
         *_near_zero(law, known),
         *_few_runs(points, known),
+        *_shared_control(law, points, known),
         *_drift(law, points),
         *_leans(law, points),
         *(Check("left-out", f"Left out: {n} points, {reason}.") for reason, n in points.left_out.items()),
@@ -147,6 +149,21 @@ def _few_runs(points: Points, known: Precision) -> tuple[Check, ...]:
             "intervals count points of a run as several measurements and are a lower limit.",
         ),
     )
+
+
+def _shared_control(law: Law, points: Points, known: Precision) -> tuple[Check, ...]:
+    bases = points.base_index
+    if "loss_control" not in law.columns or known.by_base or bases is None or known.covariance is None:
+        return ()
+    n_bases = int(bases.max(initial=-1)) + 1
+    if n_bases >= points.n_runs:
+        return ()
+    of_bases = f"{n_bases} base{'s' * (n_bases != 1)}"
+    words = (
+        f"{points.n_runs} runs share the controls of {of_bases}, too few for {len(known.covariance)} constants: the errors of controls are "
+        "not in the intervals, which are a lower limit."
+    )
+    return (Check("shared-control", words),)
 
 
 def _drift(law: Law, points: Points) -> tuple[Check, ...]:

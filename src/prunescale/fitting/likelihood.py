@@ -90,7 +90,7 @@ def _shape(
         slope = posed.derivative(start[None])[0][near.moving[posed.free]]
         hold = float(slope @ np.linalg.inv(near.bread) @ slope)
         variance = float(slope @ known.covariance @ slope)
-        n_independent = near.n_runs if known.by_run else len(near.residual)
+        n_independent = near.n_groups if known.by_run else len(near.residual)
         freedom = n_independent - 1
         if variance > 0:
             return float(np.sqrt(variance)), hold, _quantile(level, freedom) ** 2 * variance / (2 * hold)

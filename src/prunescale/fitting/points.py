@@ -11,8 +11,8 @@ from prunescale.fitting.excess import scale_of_curves
 from prunescale.laws import Columns, Law
 
 WEIGHTINGS = ("runs", "points", "excess")
-TEXT = ("run", "phase")
-BESIDE = ("phase", "sparsity", "pruning_rate", "loss_control")
+TEXT = ("run", "phase", "base")
+BESIDE = ("phase", "base", "sparsity", "pruning_rate", "loss_control")
 """Kept where every row has them, for checks and for weights, though the law may not read them."""
 
 SHARES = ("pruning_rate", "sparsity")
@@ -42,6 +42,12 @@ class Points:
     @property
     def n_runs(self) -> int:
         return int(self.run_index.max(initial=-1)) + 1
+
+    @cached_property
+    def base_index(self) -> np.ndarray | None:
+        """The number of each point's base model, from 0; (points,). None where bases are not known."""
+        base = self.columns.get("base")
+        return None if base is None else np.unique(base, return_inverse=True)[1]
 
     @property
     def position_in_run(self) -> tuple[np.ndarray, np.ndarray]:

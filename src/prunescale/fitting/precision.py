@@ -26,7 +26,8 @@ class Neighbourhood:
     weight: np.ndarray
     influence: np.ndarray
     curvature: float  # of rho, on average
-    run_index: np.ndarray
+    group_index: np.ndarray  # of what errs together: runs, or all runs of a base
+    by_base: bool
     bread: np.ndarray  # second derivative of the objective; (moving, moving)
 
     @property
@@ -34,8 +35,8 @@ class Neighbourhood:
         return self.jacobian.shape[1]
 
     @property
-    def n_runs(self) -> int:
-        return int(self.run_index.max(initial=-1)) + 1
+    def n_groups(self) -> int:
+        return int(self.group_index.max(initial=-1)) + 1
 
 
 def neighbourhood(problem: Problem, coordinates: np.ndarray, resting: tuple[str, ...]) -> Neighbourhood:
@@ -46,7 +47,17 @@ def neighbourhood(problem: Problem, coordinates: np.ndarray, resting: tuple[str,
     curvature = _expected_curvature(residual) if problem.robust else 1.0
     bread = (jacobian.T * (curvature * weight)) @ jacobian
     influence, mean = problem.terms.influence(residual), float(np.mean(curvature))
-    return Neighbourhood(moving, residual, jacobian, weight, influence, mean, problem.points.run_index, bread)
+    index, by_base = groups(problem, int(moving.sum()))
+    return Neighbourhood(moving, residual, jacobian, weight, influence, mean, index, by_base, bread)
+
+
+def groups(problem: Problem, n_moving: int) -> tuple[np.ndarray, bool]:
+    """The number of each point's group, and whether groups are bases. Points of a run err together. Over a control so do all runs of a
+    base, which share its control and that control's error; where there are hardly more bases than constants, runs have to do."""
+    bases = problem.points.base_index
+    if "loss_control" in problem.law.columns and bases is not None and int(bases.max(initial=-1)) + 1 > n_moving + 1:
+        return bases, True
+    return problem.points.run_index, False
 
 
 def _expected_curvature(residual: np.ndarray) -> np.ndarray:
@@ -61,15 +72,16 @@ class Precision:
     """Standard errors of constants (None: not to be had), and the directions in which the points say little.
 
     The errors allow for points of a run that err together: they are those of a jackknife over runs, in its linear approximation (the
-    sandwich of Liang and Zeger 1986 with each run's errors as the other runs predict it) or, with hardly more runs than constants,
-    over points.
+    sandwich of Liang and Zeger 1986 with each run's errors as the other runs predict it), over bases where their runs share a control, or,
+    with hardly more runs than constants, over points.
     """
 
     standard_errors: dict[str, float | None]
     weak: tuple[tuple[tuple[str, ...], float], ...]  # constants determined only together, with the singular value's ratio
     plateau: tuple[tuple[str, ...], ...]  # constants that move together on a plateau of Huber's objective
     covariance: np.ndarray | None  # of the moving coordinates
-    by_run: bool
+    by_run: bool  # or by what runs share; else by points
+    by_base: bool = False
 
     @property
     def flat(self) -> bool:
@@ -81,7 +93,7 @@ def precision(problem: Problem, coordinates: np.ndarray, near: Neighbourhood) ->
     names = [name for name, moves in zip(problem.names, near.moving, strict=True) if moves]
     errors: dict[str, float | None] = {name: None for name in problem.names if name not in problem.fixed}
     if not names:
-        return Precision(errors, (), (), None, False)
+        return Precision(errors, (), (), None, False, near.by_base)
     weighted = near.jacobian * np.sqrt(near.weight)[:, None]
     lengths = np.linalg.norm(weighted, axis=0)
     scaled = weighted / np.where(lengths > 0, lengths, 1.0)
@@ -90,22 +102,22 @@ def precision(problem: Problem, coordinates: np.ndarray, near: Neighbourhood) ->
     plateau = _plateau(names, scaled[np.abs(near.residual) <= HUBER_DELTA]) if problem.robust else ()
     weak = tuple((_named(names, v), float(r)) for v, r in zip(directions, ratios, strict=True) if r < WEAK)
     if ratios[-1] <= FLAT or len(values) < len(names):
-        return Precision(errors, weak, plateau, None, False)
+        return Precision(errors, weak, plateau, None, False, near.by_base)
     covariance, by_run = _sandwich(problem, near)
     spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     stretch = np.where(problem.logarithmic, problem.constants(coordinates), 1.0)[near.moving]
     errors |= dict(zip(names, (spread * stretch).tolist(), strict=True))
-    return Precision(errors, weak, plateau, covariance, by_run)
+    return Precision(errors, weak, plateau, covariance, by_run, near.by_base)
 
 
 def _sandwich(problem: Problem, near: Neighbourhood) -> tuple[np.ndarray, bool]:
     """Covariance of the moving coordinates, and whether runs were taken as what is independent, or points."""
-    by_run = near.n_runs > near.n_moving + 1
-    groups = near.run_index if by_run else np.arange(len(near.residual))
-    n_groups = int(groups.max()) + 1
-    influence = problem.terms.influence(held_out_residuals(near, groups))
+    by_run = near.n_groups > near.n_moving + 1
+    index = near.group_index if by_run else np.arange(len(near.residual))
+    n_groups = int(index.max()) + 1
+    influence = problem.terms.influence(held_out_residuals(near, index))
     sums = np.zeros((n_groups, near.n_moving))
-    np.add.at(sums, groups, near.jacobian * (near.weight * influence)[:, None])
+    np.add.at(sums, index, near.jacobian * (near.weight * influence)[:, None])
     inverse = np.linalg.inv(near.bread)
     return (n_groups - 1) / n_groups * inverse @ (sums.T @ sums) @ inverse, by_run
 

@@ -28,8 +28,9 @@ def predictive_interval(
     at_fit = terms.transform(found.predict(columns))
     shift = 0.0 if centre is None else terms.transform(centre) - at_fit
     near = neighbourhood(problem, coordinates_of(found), found.at_bound + found.void)
-    many = near.n_runs > near.n_moving + 1
-    residual = held_out_residuals(near, near.run_index if many else blocks(near.run_index)) if near.n_moving else near.residual
+    many = near.n_groups > near.n_moving + 1
+    groups = near.group_index if many else blocks(found.points.run_index)
+    residual = held_out_residuals(near, groups) if near.n_moving else near.residual
     expected = terms.transform(law.predict(columns)) + shift
     drawn = _drawn(found, columns, expected.shape, np.random.default_rng(seed))
     if found.weighting == "excess":

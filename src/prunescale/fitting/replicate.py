@@ -30,6 +30,9 @@ class Replicates:
 
 PAIRS = "pairs: runs drawn anew with replacement"
 WILD = "wild: the design kept, each run's errors multiplied by a random sign and size"
+WITH = ", with all runs of a base together, which share a control"
+PAIRS_OF_BASES = "pairs: base models drawn anew with replacement" + WITH
+WILD_BASES = "wild: the design kept, each base's errors multiplied by a random sign and size" + WITH
 BLOCKS = "wild by blocks: too few runs to tell how runs differ, so points are taken to err together by threes"
 
 
@@ -37,12 +40,13 @@ def replicate(problem: Problem, coordinates: np.ndarray, near: Neighbourhood, *,
     """n refits, from the optimum. Errors of a run stay together throughout, so correlated points are not counted as many."""
     rng = np.random.default_rng(seed)
     start = revived(problem, coordinates)
-    if near.n_runs >= MANY_RUNS and near.n_runs > 3 * near.n_moving:
-        method, studies = PAIRS, _drawn(problem, n, rng)
-    elif near.n_runs > near.n_moving + 1:
-        method, studies = WILD, _signed(problem, coordinates, near, near.run_index, n, rng)
+    if near.n_groups >= MANY_RUNS and near.n_groups > 3 * near.n_moving:
+        method, studies = PAIRS_OF_BASES if near.by_base else PAIRS, _drawn(problem, near, n, rng)
+    elif near.n_groups > near.n_moving + 1:
+        method = WILD_BASES if near.by_base else WILD
+        studies = _signed(problem, coordinates, near, near.group_index, n, rng)
     else:
-        method, studies = BLOCKS, _signed(problem, coordinates, near, blocks(near.run_index), n, rng)
+        method, studies = BLOCKS, _signed(problem, coordinates, near, blocks(problem.points.run_index), n, rng)
     found = [
         minimise(
             problem, np.repeat(start[None], len(given[0]), axis=0), loss=given[1], weight=given[2], tolerance=TOLERANCE
@@ -57,11 +61,11 @@ def replicate(problem: Problem, coordinates: np.ndarray, near: Neighbourhood, *,
 Study = tuple[range, np.ndarray | None, np.ndarray | None]  # numbers, losses, weights
 
 
-def _drawn(problem: Problem, n: int, rng: np.random.Generator) -> Iterator[Study]:
+def _drawn(problem: Problem, near: Neighbourhood, n: int, rng: np.random.Generator) -> Iterator[Study]:
     points = problem.points
     for some in _batches(n, len(points.loss)):
-        times = rng.multinomial(points.n_runs, np.full(points.n_runs, 1 / points.n_runs), size=len(some))
-        yield some, None, times[:, points.run_index] * points.weight
+        times = rng.multinomial(near.n_groups, np.full(near.n_groups, 1 / near.n_groups), size=len(some))
+        yield some, None, times[:, near.group_index] * points.weight
 
 
 def _signed(

@@ -9,7 +9,14 @@ from prunescale.fitting.holdout import RATES, SIZES
 from prunescale.fitting.points import TEXT, Points, weights
 from prunescale.laws import Columns, Law
 
-BESIDE = ("phase", "loss_before", "loss_control", *RATES, *SIZES)  # kept for hold-outs and measures, where every point has them
+BESIDE = (
+    "phase",
+    "base",
+    "loss_before",
+    "loss_control",
+    *RATES,
+    *SIZES,
+)  # kept for hold-outs and measures, where every point has them
 ENOUGH = 0.5  # of the points that the best served law can use: with fewer, a law would decide what the others are judged on
 
 

@@ -12,7 +12,7 @@ from prunescale.laws import Law
 LEVEL = 0.9  # of every interval
 WIDE = 2.0  # ends that differ by this factor make an answer shaky
 SHARES = {"pruning_rate": 1.0, "sparsity": 1.0}  # inputs that stay below a value
-OF_FIT = ("few-runs", "drift", "leans", "weak", "plateau", "below-control", "mixed-methods")
+OF_FIT = ("few-runs", "drift", "leans", "weak", "plateau", "below-control", "mixed-methods", "shared-control")
 """Checks of a fit that its answers inherit."""
 
 DOUBTS = {
