@@ -1,6 +1,8 @@
 """What can go wrong in the world, one class a kind. Each message is one sentence or two for the person who ran the command:
 what was got, what is needed and, if it isn't plain, what to do."""
 
+from collections.abc import Iterable
+
 LONGEST_MESSAGE = 2_000
 """Characters: a message may quote a file of any length."""
 
@@ -64,3 +66,11 @@ def legible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """A question that names what is spelt nearly so, to stand at the end of a sentence; empty where nothing is."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -250,7 +250,7 @@ def test_runs_that_shared_a_gpu_say_what_one_alone_would_reach(tmp_path):
     [
         (
             "how = [{ 'prune.method' = 'block-influences', 'prune.rate' = 0.25 }]\n",
-            "There is no pruning method 'block-influences': choose one of",
+            "There is no pruning method 'block-influences' (did you mean block-influence?): choose one of",
         ),
         ("base = ['embedded:0.5m']\n", "There is no embedded model '0.5m'"),
     ],

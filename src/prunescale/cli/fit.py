@@ -199,13 +199,15 @@ def mixed_methods(table: "dict[str, Any]", runs: Any = None) -> "tuple[Check, ..
 
 def law_named(name: str) -> Any:
     """One of our laws, or the user's own in a Python file: my_law.py:loss."""
-    from prunescale.errors import FitError
+    from prunescale.errors import FitError, perhaps
     from prunescale.laws import LAWS, law_from_file
 
     if ":" in name:
         return law_from_file(name)
     if name not in LAWS:
-        raise FitError(f"There is no law {name!r}: choose {', '.join(LAWS)}, or give one of your own as FILE.py:FUNCTION.")
+        raise FitError(
+            f"There is no law {name!r}{perhaps(name, LAWS)}: choose {', '.join(LAWS)}, or give one of your own as FILE.py:FUNCTION."
+        )
     return LAWS[name]
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,16 @@ class Setting(click.ParamType):
             self.fail(f"{value!r} is no constant with a value; write it like E=0.", param, ctx)
 
 
+class Minutes(click.FloatRange):
+    """A number in a range, of which `nan` is none, though no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
 COUNT, COUNTS, SETTING = Count(), Counts(), Setting()
 
 
@@ -79,9 +90,7 @@ def machine(command: Any) -> Any:
     """Options on how a training uses its machine, which don't change what comes out."""
     for option in reversed(
         (
-            click.option(
-                "--checkpoint-minutes", type=click.FloatRange(min=0), default=10, show_default=True, help="Between checkpoints."
-            ),
+            click.option("--checkpoint-minutes", type=Minutes(min=0), default=10, show_default=True, help="Between checkpoints."),
             click.option("--part-tokens", type=COUNT, help="Tokens computed at once, for memory. [default: all of a step]"),
             click.option(
                 "--recompute", is_flag=True, help="Compute blocks again in the backward pass: less memory, a third more time."

@@ -67,7 +67,7 @@ only_option = click.option("--only", multiple=True, metavar="TEXT", help="Runs w
 @click.option("--gpus-per-run", type=options.COUNT, default=1, show_default=True, help="GPUs that share a model, or processes.")
 @click.option("--address", help="Of a Ray cluster: host:port, ray://host:port or auto. [default: Ray is started here]")
 @click.option("--slurm", "slurm_options", multiple=True, metavar="KEY=VALUE", help="A setting of the Slurm jobs: partition=gpu.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop at a checkpoint before this time is over.")
+@click.option("--minutes", type=options.Minutes(min=0, min_open=True), help="Stop at a checkpoint before this time is over.")
 @click.option(
     "--retries", type=click.IntRange(min=0), default=2, show_default=True, help="How often a run that failed is tried again."
 )

@@ -90,7 +90,9 @@ def load_fit(path: str | Path, law: type[Law] | None = None) -> Fit:
     except OSError as error:
         raise FitError(f"Cannot read {path}: {error.strerror}; give a file that `prunescale fit` wrote.") from error
     except (ValueError, RecursionError) as error:
-        raise FitError(f"{path} is not a fit: it is no JSON; give a file that `prunescale fit` wrote.") from error
+        raise FitError(
+            f"{path} is not a fit: it is no JSON; give a file that `prunescale fit --out` wrote, or with a store of runs --run."
+        ) from error
     named = entries.get("format") if isinstance(entries, dict) else None
     if named != FORMAT:
         raise FitError(f"{path} is not a fit: its format is {named or 'not given'}, not {FORMAT}; fit the runs again.")

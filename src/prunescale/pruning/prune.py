@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from prunescale.errors import PruningError
+from prunescale.errors import PruningError, perhaps
 from prunescale.models import Blocks, BlocksInMemory, Checkpoint, assign_, shape_of, skeleton_of
 from prunescale.pruning.depth import DEPTH
 from prunescale.pruning.masks import Pattern
@@ -145,7 +145,9 @@ def request_for(
 
 def refuse_unknown_method(method: str) -> None:
     if method not in METHODS:
-        raise PruningError(f"There is no pruning method {method!r}: choose one of {', '.join(METHODS)}.")
+        raise PruningError(
+            f"There is no pruning method {method!r}{perhaps(method, METHODS)}: choose one of {', '.join(METHODS)}."
+        )
 
 
 def refuse_no_rate(rate: float) -> None:
