@@ -306,3 +306,16 @@ def test_each_kind_of_step_is_recorded_as_it_is_on_a_cpu(make_model, kind):
     assert [point[:2] for point in on_gpu] == [point[:2] for point in on_cpu]
     # float32 on both, products by tensor cores in TF32 at most: a relative error of 2^-11 in logits of order 10.
     assert [point[2] for point in on_gpu] == pytest.approx([point[2] for point in on_cpu], abs=0.02)
+
+
+def test_what_is_measured_is_computed_in_parts_too(make_model, monkeypatch):
+    """On a GPU that is full a training in parts ended at its first measurement once."""
+    rows = []
+
+    def noted(losses, windows, *, batch, **others):
+        rows.append(batch)
+        return measure(losses, windows, batch=batch, **others)
+
+    monkeypatch.setattr(loop, "measure", noted)
+    train_(make_model(), EASY, HELD_OUT, recipe(), machine=Machine(CPU, part_tokens=16))
+    assert set(rows) == {1}

@@ -136,7 +136,8 @@ def train_(
     pruner = Sparse.of(sparse, model, schedule.n_steps, ranks) if sparse else None
     held = pruner.held if pruner else held_zeros(model, ranks, head=head_was_pruned) if keep_zeros else []
     state = State(model, adamw(model, recipe), held)
-    step = Step(loss, state, recipe.clip, ranks, n_parts(n_sequences // ranks.n, recipe, machine))
+    parts = n_parts(n_sequences // ranks.n, recipe, machine)
+    step = Step(loss, state, recipe.clip, ranks, parts)
 
     position = folder.load_(state, progress.note) if folder else Position()
     if position.step:
@@ -158,7 +159,7 @@ def train_(
             return
         n_tokens = number * batch_tokens
         model.eval()  # a model with dropout is measured without
-        found = measure(losses, held_out_windows, batch=max(1, n_sequences // ranks.n), device=device, ranks=ranks)
+        found = measure(losses, held_out_windows, batch=n_sequences // ranks.n // parts, device=device, ranks=ranks)
         model.train()
         refuse_no_number(found.loss, "held-out loss", n_tokens, recipe, folder)
         points.append(Point(n_tokens, found.loss, learning_rate, phase, seconds, found.domains))
