@@ -163,3 +163,12 @@ def test_what_cannot_be_rehearsed_is_refused_in_one_line(refused, arguments, wor
     Path("short.csv").write_text("n_params_total\n1e9\n")
     Path("words.csv").write_text("n_params_total,n_tokens\n1e9,1e9\n1e9,many\n")
     assert words in refused("rehearse", *arguments)
+
+
+def test_constants_from_far_smaller_models_are_told_of(command):
+    """They were taken for true at two hundred times the size without a word."""
+    asked = ("--rates", "0.25,0.5", "--studies", 20, "--points", 4, "--json")
+    far = json.loads(command("rehearse", "--fit", "embedded:depth", "--sizes", "1B,3B", "--tokens", "1B", *asked).out)
+    assert [check["code"] for check in far["checks"]] == ["far"]
+    near = json.loads(command("rehearse", "--fit", "embedded:depth", "--sizes", "4M,30M", "--tokens", "60M", *asked).out)
+    assert near["checks"] == []

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prunescale.cli import options
-from prunescale.cli.planned import points_planned, questions
+from prunescale.cli.planned import inputs_asked, points_planned, questions
 from prunescale.errors import FitError
 
 if TYPE_CHECKING:
-    from prunescale.fitting import Fit
+    from prunescale.fitting import Check, Fit
     from prunescale.laws import Law
     from prunescale.planner import Noise
 
@@ -132,7 +132,9 @@ def rehearse(
     What it trains on and measures: --sizes, --rates, --tokens, or --design. What it should tell: tokens worth spending on
     --ask-size at --ask-rate, and the loss there.
     """
-    from prunescale.cli.output import print_json
+    from dataclasses import asdict
+
+    from prunescale.cli.output import print_checks, print_json
     from prunescale.cli.rehearsed import content, show
     from prunescale.planner import Planned, Verdict, improvements
     from prunescale.planner import rehearse as carry_out
@@ -149,10 +151,19 @@ def rehearse(
     )
     rehearsal = carry_out(planned, questions(planned, given), n=studies, seed=seed)
     helpful = improvements(rehearsal) if rehearsal.verdict is not Verdict.ANSWERS else ()
+    doubts = assumed_far(found, inputs_asked(planned, given)) if found else ()
     if as_json:
-        print_json(content(rehearsal, helpful))
+        print_json({**content(rehearsal, helpful), "checks": [asdict(check) for check in doubts]})
     else:
         show(rehearsal, helpful)
+        print_checks(doubts)
+
+
+def assumed_far(found: "Fit", asked: Mapping[str, float]) -> "tuple[Check, ...]":
+    """That what is assumed to be true was fitted far from what is asked about: a sweep that answers then answers as if it were."""
+    from prunescale.fitting import far
+
+    return far(found.ranges, asked)
 
 
 def assumptions(
