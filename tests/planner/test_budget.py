@@ -152,3 +152,10 @@ def test_an_answer_below_what_was_seen_has_a_profile_of_its_own():
     low, high = budget.tokens_profile
     truth = float(tokens_worth_doubling(LAW, MODEL, min_gain))
     assert (low, low <= truth <= high < 1e6) == (0, True)
+
+
+def test_a_perplexity_in_the_place_of_a_loss_is_doubted(fitted):
+    codes = [check.text for check in plan(fitted, MODEL | {"loss_before": 24.0}, 0.02).checks if check.code == "far"]
+    assert codes == [
+        "loss_before of 24 is 7.1 times the largest that was fitted. It is to be in nats per token, not a perplexity."
+    ]

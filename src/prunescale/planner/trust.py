@@ -12,6 +12,9 @@ from prunescale.laws import Law
 LEVEL = 0.9  # of every interval
 WIDE = 2.0  # ends that differ by this factor make an answer shaky
 SHARES = {"pruning_rate": 1.0, "sparsity": 1.0}  # inputs that stay below a value
+LEVELS, HIGH = ("loss_before", "loss_control"), 2.0  # times the largest fitted: so high a loss is likely none
+NATS = "It is to be in nats per token, not a perplexity."
+
 OF_FIT = ("few-runs", "drift", "leans", "weak", "plateau", "below-control", "mixed-methods", "shared-control")
 """Checks of a fit that its answers inherit."""
 
@@ -60,6 +63,14 @@ def doubts(fit: Fit, asked: Mapping[str, float], spreads: Mapping[str, tuple[flo
     ]
     status = [Check(DOUBTS[fit.status], fit.status.value)] if fit.status in DOUBTS else []
     unknown = "The fit holds no refits to studies that might have been, so the interval of this answer is not known."
+    levels = [
+        Check(
+            "far",
+            f"{name} of {asked[name]:g} is {asked[name] / fit.ranges[name][1]:.2g} times the largest that was fitted. {NATS}",
+        )
+        for name in LEVELS
+        if name in fit.ranges and name in asked and asked[name] > HIGH * fit.ranges[name][1]
+    ]
     inherited = [check for check in fit.checks if check.code in OF_FIT]
     no_refits = [Check("few-runs", unknown)] if fit.replicates is None else []
-    return (*far(fit.ranges, asked), *wide, *status, *no_refits, *inherited)
+    return (*far(fit.ranges, asked), *levels, *wide, *status, *no_refits, *inherited)
