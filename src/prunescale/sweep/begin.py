@@ -136,8 +136,9 @@ def kept_start(recipe: Recipe, machine: Machine, folder: RunFolder) -> Begun:
     """What `keep` has put there. Files of the model are float32 there, whatever they were in the base."""
     kept = folder.begun() or {}
     checkpoint = loaded(folder.start, machine) if recipe.prune else base_of(recipe, machine)
-    if "dtype" in kept:
-        checkpoint = replace(checkpoint, dtype=getattr(torch, kept["dtype"]))
+    dtype = getattr(torch, str(kept.get("dtype")), None)  # older folders have none
+    if isinstance(dtype, torch.dtype):
+        checkpoint = replace(checkpoint, dtype=dtype)
     between = tuple(Between(**done) for done in kept["between"])
     return Begun(checkpoint, *texts(recipe, checkpoint), kept["loss_before"], between)
 
