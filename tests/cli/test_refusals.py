@@ -184,7 +184,12 @@ OTHERS = {
     ("runs", "list", "--store", "newer.db"): "newer.db is a store of version 99",
     ("runs", "show", "zzz"): "No run 'zzz' in runs.db: `prunescale runs list` shows the runs there.",
     ("runs", "export", "f4240-25", "zzz", "--out", "out.json"): "No run 'zzz' in runs.db",
-    ("runs", "export", "--out", "nowhere/out.json"): "nowhere/out.json cannot be written (No such file or directory): name another file, or make room.",
+    (
+        "runs",
+        "export",
+        "--out",
+        "nowhere/out.json",
+    ): "nowhere/out.json cannot be written (No such file or directory): name another file, or make room.",
     ("runs", "export", "--format", "xml"): "'xml' is not one of 'json', 'csv', 'parquet'.",
     ("runs", "import", "nowhere.json"): "No runs can be read at nowhere.json",
     ("runs", "import", "no-runs.json", "--store", "new.db"): "These are no exported runs",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prunescale.recipe import SparseRecipe, TrainRecipe
-from prunescale.training import Machine, Tokens, schedule_of, train_
+from prunescale.training import Machine, Tokens, loop, schedule_of, train_
 
 MACHINE = Machine(torch.device("cpu"))
 IDS = torch.arange(4000) * 7 % 250
@@ -79,3 +79,32 @@ def test_a_cosine_falls_to_its_end():
     assert rates[19] + rates[20] == pytest.approx(2 * 0.01 * 0.55)
     assert rates[-1] == pytest.approx(0.001)
     assert rates == sorted(rates, reverse=True)
+
+
+def test_a_branch_is_pruned_as_the_trunk_is(make_model, monkeypatch):
+    """It was not once, and its end was said to have as few weights as the trunk has there."""
+    sparse = SparseRecipe(sparsity=0.75, start=0.2, end=0.5, of="steps", every=2)
+    zeros = []
+
+    def counted(*arguments, **options):
+        model = made[0]
+        zeros.append(
+            sum(int((weight == 0).sum()) for name, weight in model.named_parameters() if "proj" in name or "lm_head" in name)
+        )
+        return measure(*arguments, **options)
+
+    measure, made = loop.measure, []
+    monkeypatch.setattr(loop, "measure", counted)
+
+    def curve(**entries):
+        made[:] = [make_model(tied=False)]
+        zeros.clear()
+        recipe = TrainRecipe(**{**PLAIN, **entries})
+        train_(made[0], Tokens(IDS, None), Tokens(IDS[:400], None), recipe, machine=MACHINE, sparse=sparse)
+        return list(zeros)
+
+    # The branch to step 18 leaves after 14, and prunings are due after 8, 10, ..., 20.
+    ends = [n for n in curve(cooldowns=(64 * 18,), n_measurements=1, first_measurement=64 * 40) if n]
+    at_18 = [n for n in curve(n_measurements=2, first_measurement=64 * 18) if n]
+    assert len(ends) == len(at_18) == 2
+    assert ends == at_18  # at 18 steps, in the branch and in the trunk, and at the end of the trunk

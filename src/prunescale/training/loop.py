@@ -182,6 +182,8 @@ def train_(
         for number in range(max(begun.step, cooldown.start) + 1, cooldown.end + 1):
             set_rate_(state.optimizer, cooldown.learning_rate(number))
             result = update(rows(number))
+            if pruner and number in pruner.at:
+                pruner.prune_(number)
             if number < cooldown.end and stops(number):  # what is left of it is done from here on, beside the trunk's checkpoint
                 branch_clock.stop()
                 if folder:
