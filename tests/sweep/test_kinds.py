@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prunescale.errors import ModelError, RecipeError, TrainingError
+from prunescale.errors import ModelError, PruningError, RecipeError, TrainingError
 from prunescale.models import load, save
 from prunescale.recipe import DistillRecipe, ModelRecipe, PruneRecipe, Recipe, SparseRecipe, TrainRecipe
 from prunescale.runs import Store, read_runs
@@ -81,6 +81,13 @@ def test_sparse_pre_training(from_nothing, tmp_path):
     assert again.n_tokens_pretrain == 768
     assert again.n_params_left == ((0, N_LINEAR // 4),)  # the head's zeros too
     assert again.inputs["sparsity"] == 0.75
+
+
+def test_blocks_of_a_sparse_model_are_not_dropped_as_if_its_zeros_were_parameters(from_nothing, train, tmp_path):
+    _, trained = run_recipe(from_nothing, machine=MACHINE)
+    base = str(save(trained, tmp_path / "sparse"))
+    with pytest.raises(PruningError, match="Single weights of the model were pruned before"):
+        run_recipe(Recipe(base=base, prune=PruneRecipe(rate=0.5, calibration_tokens=64), train=train), machine=MACHINE)
 
 
 def test_zeros_of_a_sparse_training_of_a_base_stay_too(base, train, tmp_path):

@@ -126,7 +126,7 @@ def request_for(
             f"The method {method} needs a rate: the share of the parameters outside embeddings and head to remove."
         )
     refuse_no_rate(rate)
-    if earlier and earlier.get("sparsity") and METHODS[method].kind != "sparse":
+    if has_sparsity(lineage) and METHODS[method].kind != "sparse":
         raise PruningError(
             f"Single weights of the model were pruned before, and {method} would take some of the zeros for parameters: "
             "prune blocks and widths first, single weights after."
@@ -141,6 +141,13 @@ def request_for(
     if METHODS[method].kind == "sparse" and not pattern:
         scope = scope or LAYER
     return Request(method, rate, shape, n_params_base, axes=axes, pattern=pattern, scope=scope)
+
+
+def has_sparsity(lineage: Mapping[str, Any]) -> bool:
+    """Whether any pruning of a model made zeros, before a training or in one."""
+    last = lineage.get("pruning") or {}
+    all_of_them = (*last.get("earlier", ()), last, lineage.get("pretraining") or {}, *lineage.get("training", ()))
+    return any(pruning.get("sparsity") is not None for pruning in all_of_them)
 
 
 def refuse_unknown_method(method: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from prunescale.models import Checkpoint, named_from_anywhere
+from prunescale.pruning.prune import has_sparsity
 from prunescale.recipe import Recipe
 from prunescale.runs import Run, average_over
-from prunescale.sweep.steps import Between, has_sparsity, head_was_pruned, keeps_zeros
+from prunescale.sweep.steps import Between, head_was_pruned, keeps_zeros
 from prunescale.training import Curve, Tokens
 from prunescale.training.counts import n_params_nonzero, n_zeros, params_by_group, sparsity, versions
 

@@ -7,6 +7,7 @@ from typing import Any
 from prunescale.models import Checkpoint, named_from_anywhere
 from prunescale.pruning import METHODS, Calibration, prune
 from prunescale.pruning.depth import nearest_blocks
+from prunescale.pruning.prune import has_sparsity
 from prunescale.recipe import PruneRecipe, Recipe, TrainRecipe
 from prunescale.shape import ModelShape
 from prunescale.training import Machine, RunFolder, Tokens, train_
@@ -135,13 +136,6 @@ def between_recipe(recipe: Recipe, step: int) -> TrainRecipe:
 def keeps_zeros(train: TrainRecipe, lineage: Mapping[str, Any]) -> bool:
     """Whether zeros are to stay zeros: as the recipe says, or else where pruning has made some."""
     return has_sparsity(lineage) if train.keep_zeros is None else train.keep_zeros == "on"
-
-
-def has_sparsity(lineage: Mapping[str, Any]) -> bool:
-    """Whether any pruning of a model made zeros, before a training or in one."""
-    last = lineage.get("pruning") or {}
-    all_of_them = (*last.get("earlier", ()), last, lineage.get("pretraining") or {}, *lineage.get("training", ()))
-    return any(pruning.get("sparsity") is not None for pruning in all_of_them)
 
 
 def head_was_pruned(lineage: Mapping[str, Any]) -> bool:
