@@ -202,7 +202,6 @@ def train_(
         for cooldown in schedule.branching.get(number, ()):
             if not is_known(cooldown.end, "annealed"):
                 cooled_down(cooldown)
-                saved(number)  # with the seconds that it took: it is not done again
 
     def saved(number: int) -> None:
         if folder:
