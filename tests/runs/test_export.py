@@ -157,3 +157,11 @@ def test_whatever_of_ours_holds_runs_can_be_read(tmp_path, make_run, name):
     (tmp_path / "runs.json").write_text(runs_to_json([run]), encoding="utf-8")
     (tmp_path / "runs.csv").write_text(runs_to_csv([run]), encoding="utf-8")
     assert read_runs(tmp_path / name) == [run]
+
+
+def test_what_is_no_text_is_said_to_be_none(make_run, tmp_path):
+    (tmp_path / "runs.json").write_bytes(b"PAR1\x15\x04\x15\xe0")
+    with pytest.raises(
+        StoreError, match="is no text, as exported runs are: export them as JSON or CSV; Parquet is not read back"
+    ):
+        read_json(tmp_path / "runs.json")

@@ -51,7 +51,9 @@ def _told(path: str | Path, runs_from: Any) -> list[Run]:
             return runs_from(file.read())
     except OSError as error:
         raise StoreError(f"No runs can be read at {path} ({error.strerror}): give the path of exported runs.") from error
-    except (ValueError, StoreError) as error:  # no UTF-8; no path
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} is no text, as exported runs are: export them as JSON or CSV; Parquet is not read back.") from error
+    except (ValueError, StoreError) as error:  # no path
         raise StoreError(f"{path}: {error}") from error
     except RecursionError as error:
         raise StoreError(f"{path} is nested too deep to hold runs: give the path of exported runs.") from error
