@@ -52,7 +52,9 @@ def _told(path: str | Path, runs_from: Any) -> list[Run]:
     except OSError as error:
         raise StoreError(f"No runs can be read at {path} ({error.strerror}): give the path of exported runs.") from error
     except UnicodeDecodeError as error:
-        raise StoreError(f"{path} is no text, as exported runs are: export them as JSON or CSV; Parquet is not read back.") from error
+        raise StoreError(
+            f"{path} is no text, as exported runs are: export them as JSON or CSV; Parquet is not read back."
+        ) from error
     except (ValueError, StoreError) as error:  # no path
         raise StoreError(f"{path}: {error}") from error
     except RecursionError as error:
