@@ -128,8 +128,9 @@ def nothing(found: Sequence[Scratch]) -> str:
 
 
 def equal_speed(runs: Sequence[Run]) -> str:
-    said = []
+    said, off = [], []
     for found in speed.kept():
+        off += [max(each.high / each.speed, each.speed / each.low) - 1 for each in speed.faster(runs, found)]
         costs = [
             f"{kind}, {' and '.join(known(speed.cost(ways, method, speed.WANTED[0])) for method in ('depth', 'width'))}"
             for kind, ways in speed.by_kind(speed.faster(runs, found)).items()
@@ -139,7 +140,7 @@ def equal_speed(runs: Sequence[Run]) -> str:
     if not said:
         return ""
     return (
-        f"**At equal measured speed**, {speed.WANTED[0]:g} times the dense model's, depth and width cost about, in nats over the control, {'; and '.join(said)}. Speeds of single rounds differ by a tenth to a fifth from their medians. "
+        f"**At equal measured speed**, {speed.WANTED[0]:g} times the dense model's, depth and width cost about, in nats over the control, {'; and '.join(said)}. Speeds are medians, of which single rounds lie off by up to {percent(max(off), 0)}. "
         "[All speeds](results.md#at-equal-speed)."
     )
 
