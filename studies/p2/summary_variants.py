@@ -130,10 +130,11 @@ def nothing(found: Sequence[Scratch]) -> str:
 def equal_speed(runs: Sequence[Run]) -> str:
     said, off = [], []
     for found in speed.kept():
-        off += [max(each.high / each.speed, each.speed / each.low) - 1 for each in speed.faster(runs, found)]
+        measured = speed.faster(runs, found)
+        off += [max(each.high / each.speed, each.speed / each.low) - 1 for each in measured]
         costs = [
             f"{kind}, {' and '.join(known(speed.cost(ways, method, speed.WANTED[0])) for method in ('depth', 'width'))}"
-            for kind, ways in speed.by_kind(speed.faster(runs, found)).items()
+            for kind, ways in speed.by_kind(measured).items()
         ]
         if costs:
             said.append(f"on a {found['device'].replace('CPU', 'CPU with')}: {'; '.join(costs)}".replace("with, ", "with "))

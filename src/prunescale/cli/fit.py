@@ -182,14 +182,13 @@ def named_by_run(names: dict[str, str], run: Any) -> Any:
     return np.array([names.get(str(each), "") for each in ids], dtype=str)[index]
 
 
-def mixed_methods(table: "dict[str, Any]", runs: Any = None) -> "tuple[Check, ...]":
+def mixed_methods(table: "dict[str, Any]", runs: Any) -> "tuple[Check, ...]":
     """A check where runs of several pruning methods stand in one table; `runs` are those that were used."""
     import numpy as np
 
     from prunescale.fitting import Check
 
-    used = np.ones(len(table["run"]), dtype=bool) if runs is None else np.isin(table["run"], runs)
-    pruned = used & (table[METHOD] != "") & (table["pruning_rate"] > 0)
+    pruned = np.isin(table["run"], runs) & (table[METHOD] != "") & (table["pruning_rate"] > 0)
     counts = {name: len(np.unique(table["run"][pruned & (table[METHOD] == name)])) for name in np.unique(table[METHOD][pruned])}
     if len(counts) < 2:
         return ()

@@ -27,12 +27,7 @@ def plan_run(source: str, wanted: str, min_gain: float, tokens: int | None, as_j
     if (times := max(worth, asked) / found.n_tokens) > FAR:
         checks.append(Check("far", f"The answer lies {times:.3g} times beyond the tokens that the run has had. {NO_FLOOR}"))
     if found.exponent <= 0:
-        checks.append(
-            Check(
-                "drift",
-                "The end of the curve does not fall: is its learning rate too high?",
-            )
-        )
+        checks.append(Check("drift", "The end of the curve does not fall: is its learning rate too high?"))
     if as_json:
         answer = {
             "run": name,

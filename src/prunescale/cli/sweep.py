@@ -116,8 +116,6 @@ def run(
     from prunescale.sweep import Settings, refuse_impossible  # with torch, which takes seconds
     from prunescale.sweep import sweep as done
 
-    refuse_impossible(run.recipe for run in study.runs)
-
     place = folder or Path(f"{study.name}.sweep")
     if engine_name in ("in-process", "processes"):
         options.chosen_device(device)
@@ -130,6 +128,7 @@ def run(
     }
     engine = engine_of(engine_name, workers, gpus_per_run, device, address, slurm_options, place, dry_run=dry_run)
     if dry_run:
+        refuse_impossible(run.recipe for run in study.runs)
         return listed(study, store, place, engine, device, gpus_per_run, as_json)
     refuse_unwritable(store)
     seconds = None if minutes is None else 60 * minutes - min(SECONDS_AHEAD, 6 * minutes)

@@ -93,10 +93,10 @@ def _shape(
         n_independent = near.n_groups if known.by_run else len(near.residual)
         freedom = n_independent - 1
         if variance > 0:
-            return float(np.sqrt(variance)), hold, _quantile(level, freedom) ** 2 * variance / (2 * hold)
+            return float(np.sqrt(variance)), hold, student(level, freedom) ** 2 * variance / (2 * hold)
     # A factor that vanished has no slope. All points of a run count as one, which at most widens the interval.
     effect = abs(float(posed.answer_at(start[None])[0] - posed.answer_at(here[None])[0]))
-    threshold = _quantile(level, freedom) ** 2 * float(Problem.cost(posed, here[None])[0]) / max(freedom, 1)
+    threshold = student(level, freedom) ** 2 * float(Problem.cost(posed, here[None])[0]) / max(freedom, 1)
     return effect, max(effect, 1e-300) ** 2 / max(threshold, 1e-300), threshold
 
 
@@ -134,7 +134,7 @@ def _finish(values: np.ndarray, rise: np.ndarray, low: float, high: float, log: 
         return Profile(np.exp(values), rise, float(np.exp(low)), float(np.exp(high)))
 
 
-def _quantile(level: float, freedom: int) -> float:
+def student(level: float, freedom: int) -> float:
     """Student's t above which half of what the level leaves out lies."""
     from scipy.special import stdtrit
 

@@ -42,12 +42,10 @@ def tokens_worth(
     found by bisection on log tokens.
     """
     places = np.linspace(np.log(between[0]), np.log(between[1]), N_LOOKS)
-    at_first = gain(law, inputs, np.asarray(between[0], dtype=float))
-    enough = np.broadcast_to(gain(law, inputs, np.exp(places)) >= min_gain, (*np.shape(at_first)[:1], N_LOOKS)).reshape(
-        -1, N_LOOKS
-    )
-    any_is = np.any(enough, axis=1).reshape(np.shape(at_first))
-    last = (N_LOOKS - 1 - np.argmax(enough[:, ::-1], axis=1)).reshape(np.shape(at_first))
+    enough = gain(law, inputs, np.exp(places)) >= min_gain  # (studies, places), or (places,)
+    shape = enough.shape[:-1] + (1,) * (enough.ndim - 1)
+    any_is = np.any(enough, axis=-1).reshape(shape)
+    last = (N_LOOKS - 1 - np.argmax(enough[..., ::-1], axis=-1)).reshape(shape)
     low, high = places[last], places[np.minimum(last + 1, N_LOOKS - 1)]
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -10,10 +10,11 @@ import numpy as np
 
 from prunescale.errors import FitError
 from prunescale.fitting.curve_alone import end_power_law
+from prunescale.fitting.likelihood import student
+from prunescale.planner.budget import FARTHEST
 from prunescale.planner.trust import LEVEL, checked_positive
 
 APART = 1.25  # times the tokens from one point at which a curve is tried to the next
-FARTHEST = 1e6  # times the tokens that it has had: no answer is sought beyond
 FEWEST = 4  # points: three for the end, and one to try it on
 
 
@@ -127,10 +128,3 @@ def spaced(n_tokens: np.ndarray) -> np.ndarray:
         if not kept or n_tokens[place] * APART <= n_tokens[kept[-1]]:
             kept.append(place)
     return np.array(kept[::-1])
-
-
-def student(level: float, freedom: int) -> float:
-    """Student's t above which half of what the level leaves out lies."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + level) / 2))

@@ -86,6 +86,7 @@ def sweep(
     again; one that fails is, after the others. Raises TrainingError where another sweep is at work in the folder, StoreError where
     the store cannot be written, and DataError for token shards that are not as they were written.
     """
+    refuse_impossible(run.recipe for run in study.runs)
     place = Path(folder).absolute()
     with only_one(place), Store.create(store) as runs:
         stop_file = place / "stop"
@@ -95,7 +96,6 @@ def sweep(
         entries = entries_of(study, runs, place)
         waiting = [entry for entry in entries if entry.stage != "done"]
         to_begin = [seconds_to_begin(entry) for entry in entries if entry.folder.exists()] or [0.0]
-        refuse_impossible(entry.run.recipe for entry in waiting)
         refuse_damaged_texts(entry.run.recipe for entry in waiting)
         for entry in waiting:  # what earlier sweeps have come to does not count
             entry.stage, entry.failures, entry.reason = "waiting", 0, ""
